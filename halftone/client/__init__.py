@@ -34,6 +34,7 @@ from halftone.client.models import (
 )
 from halftone.client.records import (
     Facets,
+    ImagePage,
     ImageRecord,
     ImportAck,
     ImportState,
@@ -86,6 +87,7 @@ __all__ = [
     "Filter",
     "Hit",
     "ImageEmbeddings",
+    "ImagePage",
     "ImageRecord",
     "ImageRegion",
     "ImportAck",

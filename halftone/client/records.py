@@ -11,7 +11,7 @@ from halftone.core.spelling import compose
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from PIL import Image
@@ -162,6 +162,24 @@ class YearBucket:
     first_year: int
     last_year: int
     count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePage:
+    """A page of records in the order of their names; iterating over it gives the records.
+
+    Attributes:
+        next_page_token: The token of the next page; empty on the last page.
+    """
+
+    images: tuple[ImageRecord, ...]
+    next_page_token: str
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 @dataclass(frozen=True, kw_only=True)

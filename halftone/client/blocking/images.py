@@ -10,6 +10,7 @@ from halftone.client import calls, threads
 from halftone.client import regions as region_calls
 from halftone.client.blocking.connection import Connection
 from halftone.client.blocking.importing import ImportRun
+from halftone.client.records import ImagePage
 from halftone.client.types import Search
 
 if TYPE_CHECKING:
@@ -131,6 +132,26 @@ class ImageMethods(Connection):
             lambda token: calls.list_images(where=filter, page_size=page_size, page_token=token),
             timeout,
         )
+
+    def image_page(
+        self,
+        *,
+        filter: Filter | None = None,  # noqa: A002  # the concept's name
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> ImagePage:
+        """Return one page of the records that match `filter`, in the order of their names.
+
+        Args:
+            filter: Only records that match it; None: all.
+            page_size: 1 to 1000.
+            page_token: The token of the page to return, from the page before it.
+            timeout: Deadline in seconds.
+        """
+        call = calls.list_images(where=filter, page_size=page_size, page_token=page_token)
+        images, next_page_token = self._run(call, timeout)
+        return ImagePage(images=images, next_page_token=next_page_token)
 
     def update(self, name: str, *, timeout: float | None = None, **fields: object) -> ImageRecord:
         """Write fields of a record, for example `caption="…"`, and return the new record.

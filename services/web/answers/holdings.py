@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from halftone.client import AsyncClient
+    from halftone.client import AsyncClient, YearBucket
     from halftone.services.web.answers.questions import Choice
 
 _MOST_COUNTED: Final = 1000
 _MOST_LABELS: Final = 100
+_MOST_BARS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +38,27 @@ class Facet:
     """The values of one field, with counts that follow the filter's other fields.
 
     Attributes:
-        kind: `journal`, `archive`, `language`, `year` or `label`.
-        values: Counts by value, the most frequent first; of years in chronological order. Of
-            labels, values are written `key=value`.
+        kind: `journal`, `archive`, `language` or `label`.
+        values: Counts by value, the most frequent first. Values of labels are written `key=value`.
         chosen: The values that the filter asks for.
     """
 
     kind: str
     values: tuple[tuple[str, int], ...]
     chosen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What can be chosen further.
+
+    Attributes:
+        facets: The fields with their values.
+        years: The years in spans of equal length, counted under all of the filter but its date.
+    """
+
+    facets: tuple[Facet, ...]
+    years: tuple[YearBucket, ...]
 
 
 async def count_holdings(client: AsyncClient, choice: Choice) -> Holdings:
@@ -61,50 +73,36 @@ async def count_holdings(client: AsyncClient, choice: Choice) -> Holdings:
     )
 
 
-async def count_facets(client: AsyncClient, choice: Choice) -> tuple[Facet, ...]:
+async def count_choices(client: AsyncClient, choice: Choice) -> Choices:
     """Return the values to choose among, each field counted under the other fields of a filter."""
-    kinds = ("journals", "archives", "languages", "date", "labels")
-    # Fields of which nothing is chosen share one call.
-    asked = {kind: choice.without(kind) for kind in kinds}
-    calls = {
-        other: asyncio.ensure_future(
-            client.facets(
-                filter=other.make_filter(),
-                limit=_MOST_COUNTED,
-                labels=asked["labels"] == other,
-            )
-        )
-        for other in dict.fromkeys(asked.values())
-    }
-    await asyncio.gather(*calls.values())
-    found = {kind: calls[other].result() for kind, other in asked.items()}
+    found = await client.facets(
+        filter=choice.make_filter(),
+        limit=_MOST_COUNTED,
+        labels=True,
+        ignore_own_values=True,
+        year_buckets=_MOST_BARS,
+    )
     labels = sorted(
         (
             (f"{key}={value}", count)
-            for key, values in found["labels"].labels.items()
+            for key, values in found.labels.items()
             for value, count in values.items()
             # What one picture has is its own name or address, by which nobody chooses.
             if count > 1 or (key, value) in choice.labels
         ),
         key=lambda item: -item[1],
     )[:_MOST_LABELS]
-    return (
-        Facet(kind="journal", values=_items(found["journals"].journals), chosen=choice.journals),
-        Facet(
-            kind="year",
-            values=_items(found["date"].years),
-            chosen=(choice.date,) if choice.date else (),
-        ),
-        Facet(kind="archive", values=_items(found["archives"].archives), chosen=choice.archives),
-        Facet(
-            kind="language", values=_items(found["languages"].languages), chosen=choice.languages
-        ),
+    facets = (
+        Facet(kind="journal", values=_items(found.journals), chosen=choice.journals),
+        Facet(kind="archive", values=_items(found.archives), chosen=choice.archives),
+        Facet(kind="language", values=_items(found.languages), chosen=choice.languages),
         Facet(
             kind="label",
             values=tuple(labels),
             chosen=tuple(f"{key}={value}" for key, value in choice.labels),
         ),
     )
+    return Choices(facets=facets, years=found.year_histogram)
 
 
 def _items(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -3,23 +3,83 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone.client import Decision
 from halftone.core import errors
 
 if TYPE_CHECKING:
-    from halftone.client import AsyncClient, Verdict
-    from halftone.client.judging import JudgingPage
+    from collections.abc import Mapping
 
-_MOST_PAIRS: Final = 100
+    from halftone.client import AsyncClient, Verdict
+
+_DIGITS: Final = 7
 _REPLACED_WITHIN: Final = dt.timedelta(seconds=2)
 _MOST_HISTORY: Final = 200
 
 
-async def list_pairs(client: AsyncClient) -> JudgingPage:
-    """Return the pairs that are worth a verdict, at most a hundred, the most helpful first."""
-    return await client.pairs_to_judge(page_size=_MOST_PAIRS)
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A pair's place in the queue, as addresses and forms carry it.
+
+    Attributes:
+        number: How many pairs have been looked at, this one included.
+        left: The number of pairs from this one on.
+        here: The page token by which the queue gave this pair.
+        following: The page token of the next pair; empty at the end of the queue.
+    """
+
+    number: int
+    left: int
+    here: str = ""
+    following: str = ""
+
+    @property
+    def total(self) -> int:
+        """Return the number of pairs before, at and behind this place."""
+        return self.number - 1 + self.left
+
+    def list_fields(self) -> dict[str, str]:
+        """Return the place as fields of an address or of a form."""
+        return {
+            "place": str(self.number),
+            "left": str(self.left),
+            "here": self.here,
+            "following": self.following,
+        }
+
+    def list_next(self) -> dict[str, str]:
+        """Return the fields by which `/judge` leads to the next pair; none at the end."""
+        if not self.following:
+            return {}
+        return {"go": str(self.number + 1), "page": self.following}
+
+    def list_previous(self) -> dict[str, str]:
+        """Return the fields of the place before, whose next pair is the one that is here."""
+        before = Place(number=max(1, self.number - 1), left=self.left + 1, following=self.here)
+        return before.list_fields()
+
+
+def read_place(fields: Mapping[str, object]) -> Place | None:
+    """Return the place in the queue that an address or a form carries; None if there is none."""
+    number = read_number(fields.get("place"))
+    if number is None:
+        return None
+    here, following = fields.get("here"), fields.get("following")
+    return Place(
+        number=number,
+        left=read_number(fields.get("left")) or 1,
+        here=here if isinstance(here, str) else "",
+        following=following if isinstance(following, str) else "",
+    )
+
+
+def read_number(value: object) -> int | None:
+    """Return a number of a queue, at least 1; None if the value is none."""
+    if not isinstance(value, str) or not value.isdecimal() or len(value) > _DIGITS:
+        return None
+    return max(1, int(value))
 
 
 def read_decision(text: str) -> Decision:

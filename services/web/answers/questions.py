@@ -72,11 +72,6 @@ class Choice:
         """Return the choice with another date."""
         return dataclasses.replace(self, date=date)
 
-    def without(self, kind: str) -> Choice:
-        """Return the choice without one of its fields, by the field's name."""
-        empty = "" if kind in {"date", "caption"} else ()
-        return dataclasses.replace(self, **{kind: empty})  # type: ignore[arg-type]
-
     def list_fields(self) -> list[tuple[str, str]]:
         """Return the choice as fields of an address."""
         return [

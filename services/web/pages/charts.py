@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Final
 from halftone.rendering.wording import choose_ticks
 
 if TYPE_CHECKING:
-    from halftone.services.web.answers.holdings import Facet
+    from halftone.client import YearBucket
     from halftone.services.web.answers.questions import Question
-
-_MOST_BARS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,34 +38,25 @@ class Bar:
 _HEIGHT: Final = 40.0
 
 
-def draw_years(facet: Facet, question: Question) -> list[Bar]:
-    """Return the bars of the years of an archive; none if there are fewer than two years."""
-    counts = {int(year): count for year, count in facet.values if year.isdecimal()}
-    if len(counts) < 2:  # noqa: PLR2004 - one year is no histogram
+def draw_years(years: tuple[YearBucket, ...], question: Question) -> list[Bar]:
+    """Return the bars of a histogram of years; none if there is one span only."""
+    if len(years) < 2:  # noqa: PLR2004 - one bar is no histogram
         return []
-    first, last = min(counts), max(counts)
-    step = next(
-        (step for step in (1, 2, 5, 10, 20, 50, 100) if (last - first) / step < _MOST_BARS), 250
-    )
-    start = first // step * step
-    bars: dict[int, int] = dict.fromkeys(range(start, last + 1, step), 0)
-    for year, count in counts.items():
-        bars[year // step * step if step > 1 else year] += count
-    most = max(bars.values())
-    width = 100 / len(bars)
+    most = max(*(span.count for span in years), 1)
+    width = 100 / len(years)
     drawn = []
-    for place, (year, count) in enumerate(bars.items()):
-        end = year + step - 1
-        date = f"{year:04}" if step == 1 else f"{year:04}/{end:04}"
+    for place, span in enumerate(years):
+        first, last = span.first_year, span.last_year
+        date = f"{first:04}" if first == last else f"{first:04}/{last:04}"
         drawn.append(
             Bar(
-                label=f"{year}" if step == 1 else f"{year}\N{EN DASH}{end}",
+                label=f"{first}" if first == last else f"{first}\N{EN DASH}{last}",
                 date=date,
-                count=count,
+                count=span.count,
                 x=place * width,
                 width=width * 0.84,
                 # Even a single picture is seen.
-                height=max(_HEIGHT * count / most, 1.5) if count else 0.0,
+                height=max(_HEIGHT * span.count / most, 1.5) if span.count else 0.0,
                 chosen=question.choice.date == date,
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
-from halftone.services.web.answers import comparing, outlines, questions
+from halftone.services.web.answers import comparing, judging, outlines, questions
 from halftone.services.web.pages.desk import get_desk
 from halftone.services.web.words import sentences
 
@@ -47,12 +47,7 @@ async def show_comparison(request: Request) -> Response:
         region=questions.format_region(found.subject.region),
         saved=params.get("saved", ""),
         undone="undone" in params,
-        queue=read_place(params.get("queue")),
-        left=read_place(params.get("left")),
+        place=judging.read_place(params),
+        judged=(params.get("judged_a", ""), params.get("judged_b", "")),
         author=request.cookies.get(AUTHOR_COOKIE, ""),
     )
-
-
-def read_place(text: str | None) -> int | None:
-    """Return a place in the queue; None if there is none."""
-    return int(text) if text and text.isdecimal() and len(text) < 6 else None  # noqa: PLR2004 - digits

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, RedirectResponse
 
 from halftone.services.web.answers import judging
-from halftone.services.web.pages.compare import AUTHOR_COOKIE, read_place
+from halftone.services.web.pages.compare import AUTHOR_COOKIE
 from halftone.services.web.pages.desk import (
     get_desk,
     get_text,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _YEAR_SECONDS: Final = 365 * 24 * 3600
-_SHOWN: Final = 24
+_PAGE: Final = 24
 
 
 async def take_verdict(request: Request) -> Response:
@@ -38,11 +39,12 @@ async def take_verdict(request: Request) -> Response:
             # Whoever has a key signs by it, whatever name the form gives.
             author=get_visitor(request).label or author,
         )
-        place = read_place(get_text(form, "queue"))
+        place = judging.read_place(form)
     if place is None:
         address = make_compare_url(a, b, saved=verdict.id)
     else:
-        address = f"/judge?go={place}&saved={verdict.id}"
+        fields = {**place.list_next(), "saved": verdict.id, "judged_a": a, "judged_b": b}
+        address = "/judge?" + urlencode(fields)
     if wants_json(request):
         response: Response = JSONResponse({"verdict": verdict.id, "address": address})
     else:
@@ -59,27 +61,31 @@ async def undo_verdict(request: Request) -> Response:
     async with read_form(request) as form:
         a, b = get_text(form, "a"), get_text(form, "b")
         await judging.take_back(desk.client, get_text(form, "verdict"), a=a, b=b)
-        place = read_place(get_text(form, "queue"))
-    fields = {} if place is None else {"queue": str(place)}
+        place = judging.read_place(form)
+    fields = {} if place is None else place.list_fields()
     return RedirectResponse(make_compare_url(a, b, undone="1", **fields), 303)
 
 
 async def show_queue(request: Request) -> Response:
-    """Answer `GET /judge`: the pairs worth a verdict; with `go=N`, lead to one of them."""
+    """Answer `GET /judge`: pairs worth a verdict. With `go=N`, lead to the first of them.
+
+    `page` is a token of the queue, which keeps its place while pairs are judged.
+    """
     desk = get_desk(request)
-    page = await judging.list_pairs(desk.client)
-    pairs = page.pairs
-    place = read_place(request.query_params.get("go"))
-    saved = request.query_params.get("saved", "")
-    if place is not None and pairs:
-        place = min(place, len(pairs) - 1)
-        pair = pairs[place]
-        fields = {
-            "queue": str(place),
-            "left": str(page.total),
-            **({"saved": saved} if saved else {}),
-        }
-        return RedirectResponse(make_compare_url(pair.a.name, pair.b.name, **fields), 303)
-    return await desk.renderer.render(
-        request, "judge", pairs=pairs[:_SHOWN], total=page.total, saved=saved
+    params = request.query_params
+    token = params.get("page", "")
+    number = judging.read_number(params.get("go"))
+    saved = {key: params[key] for key in ("saved", "judged_a", "judged_b") if params.get(key)}
+    page = await desk.client.pairs_to_judge(
+        page_size=_PAGE if number is None else 1, page_token=token
     )
+    if not page.pairs and token:
+        return RedirectResponse("/judge?" + urlencode(saved), 303)
+    if number is not None and page.pairs:
+        pair = page.pairs[0]
+        place = judging.Place(
+            number=number, left=page.remaining, here=token, following=page.next_page_token
+        )
+        fields = {**place.list_fields(), **saved}
+        return RedirectResponse(make_compare_url(pair.a.name, pair.b.name, **fields), 303)
+    return await desk.renderer.render(request, "judge", page=page, token_here=token, saved=saved)

@@ -12,14 +12,12 @@ from halftone.services.web.pages.desk import get_desk
 from halftone.services.web.pages.search import list_facets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from halftone.client import AsyncClient, ImageRecord, Verdict
+    from halftone.client import AsyncClient, Verdict
 
-_MOST_LISTED: Final = 60
+_PAGE: Final = 60
 _MOST_VERDICTS: Final = 50
 
 
@@ -46,12 +44,16 @@ async def list_images(request: Request) -> Response:
     """Answer `GET /images`: the images under a filter, in the order of their names."""
     desk = get_desk(request)
     choice = questions.read_choice(request.query_params)
-    held, facets, images = await asyncio.gather(
+    held, choices, images = await asyncio.gather(
         holdings.count_holdings(desk.client, choice),
-        holdings.count_facets(desk.client, choice),
-        _take(desk.client.list(filter=choice.make_filter(), page_size=_MOST_LISTED)),
+        holdings.count_choices(desk.client, choice),
+        desk.client.image_page(
+            filter=choice.make_filter(),
+            page_size=_PAGE,
+            page_token=request.query_params.get("page", ""),
+        ),
     )
-    question = questions.Question(choice=choice)
+    question = questions.Question(choice=choice, page=request.query_params.get("page", ""))
 
     def make_address(**changes: object) -> str:
         return f"/images?{question.make_query(**changes)}"
@@ -62,8 +64,8 @@ async def list_images(request: Request) -> Response:
         held=held,
         images=images,
         question=question,
-        facets=list_facets(facets),
-        years=charts.draw_years(facets[1], question),
+        facets=list_facets(choices.facets),
+        years=charts.draw_years(choices.years, question),
         address=make_address,
         filter_fields=urlencode(choice.list_fields()),
     )
@@ -88,12 +90,3 @@ async def _list_verdicts(client: AsyncClient, name: str) -> list[Verdict]:
         if len(found) >= _MOST_VERDICTS:
             break
     return found
-
-
-async def _take(images: AsyncIterator[ImageRecord]) -> list[ImageRecord]:
-    taken: list[ImageRecord] = []
-    async for image in images:
-        taken.append(image)
-        if len(taken) >= _MOST_LISTED:
-            break
-    return taken

@@ -95,9 +95,9 @@ async def show_search(request: Request) -> Response:
         return RedirectResponse("/", 303)
     if any(params.get(name) for name in ("x", "y", "w", "h")):
         return RedirectResponse(f"/search?{question.make_query()}", 303)
-    subject, facets = await asyncio.gather(
+    subject, choices = await asyncio.gather(
         searching.find_subject(desk.client, desk.uploads, question),
-        holdings.count_facets(desk.client, question.choice),
+        holdings.count_choices(desk.client, question.choice),
     )
     language = desk.renderer.choose_language(request)
     task = asyncio.ensure_future(searching.search(desk.client, subject, question))
@@ -110,8 +110,8 @@ async def show_search(request: Request) -> Response:
         question=question,
         subject=subject,
         region=questions.format_region(subject.region),
-        facets=list_facets(facets),
-        years=charts.draw_years(facets[1], question),
+        facets=list_facets(choices.facets),
+        years=charts.draw_years(choices.years, question),
         address=lambda **changes: f"/search?{question.make_query(**changes)}",
         find_results=_make_finder(
             desk, task=task, question=question, subject=subject, language=language
@@ -189,11 +189,9 @@ _FIRST: Final = 6
 
 
 def list_facets(facets: tuple[holdings.Facet, ...]) -> list[FacetView]:
-    """Return the facets that offer a choice, the years left out; chosen values come first."""
+    """Return the facets that offer a choice; chosen values come first."""
     views = []
     for facet in facets:
-        if facet.kind == "year":
-            continue
         values = [(value, count, value in facet.chosen) for value, count in facet.values]
         found = {value for value, _ in facet.values}
         values += [(value, 0, True) for value in facet.chosen if value not in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import json
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
@@ -308,8 +309,11 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             ),
             key=lambda found: (_strength(found[0]), found[0].a, found[0].b),
         )
-        start = int(request.page_token or 0)
-        end = start + (request.page_size or 20)
+        # A token is the place of the last pair, so that it stays right when pairs are judged.
+        after = tuple(json.loads(request.page_token)) if request.page_token else (-1.0, "", "")
+        rest = [each for each in waiting if (_strength(each[0]), each[0].a, each[0].b) > after]
+        pairs = rest[: request.page_size or 20]
+        last = pairs[-1][0] if pairs else None
         return pb.ListPairsToJudgeResponse(
             pairs=[
                 pb.PairToJudge(
@@ -324,10 +328,12 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
                     b_cluster=cluster,
                     affected_count=size,
                 )
-                for link, cluster, size in waiting[start:end]
+                for link, cluster, size in pairs
             ],
-            next_page_token=str(end) if end < len(waiting) else "",
-            remaining_count=len(waiting) - start,
+            next_page_token=json.dumps((_strength(last), last.a, last.b))
+            if last is not None and len(pairs) < len(rest)
+            else "",
+            remaining_count=len(rest),
             total_count=len(waiting),
         )
 

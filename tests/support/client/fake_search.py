@@ -176,6 +176,15 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         except errors.PermissionDenied as error:
             self._happen(fails(error), context)
 
+    def _beside(self, request, field: str) -> list[search_pb2.Image]:
+        """Return the records under a filter, without the values of one of its fields if asked."""
+        if not request.ignore_own_values:
+            return self._under(request.filter)
+        where = search_pb2.Filter()
+        where.CopyFrom(request.filter)
+        where.ClearField(field)
+        return self._under(where)
+
     def _under(self, where: search_pb2.Filter) -> list[search_pb2.Image]:
         return [
             record
@@ -318,12 +327,29 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
                 for value, number in collections.Counter(filter(None, values)).most_common()
             ]
 
+        dated = [int(record.date[:4]) for record in found if record.date[:4].isdecimal()]
+        bars = []
+        if dated and request.HasField("year_buckets"):
+            first, last = min(dated), max(dated)
+            span = -(-(last - first + 1) // request.year_buckets)
+            for year in range(first, last + 1, span):
+                years = range(year, year + span)
+                bars.append(
+                    search_pb2.YearBucket(
+                        first_year=years[0],
+                        last_year=years[-1],
+                        count=sum(each in years for each in dated),
+                    )
+                )
         return search_pb2.CountFacetsResponse(
             total_count=len(found),
-            journals=count(record.journal for record in found),
+            journals=count(record.journal for record in self._beside(request, "journals")),
             years=count(record.date[:4] for record in found),
-            languages=count(record.language for record in found),
-            archives=count(record.name.split("/")[1] for record in found),
+            year_histogram=bars,
+            languages=count(record.language for record in self._beside(request, "languages")),
+            archives=count(
+                record.name.split("/")[1] for record in self._beside(request, "archives")
+            ),
             labels=[
                 search_pb2.LabelFacet(key=key, value=value, count=number)
                 for (key, value), number in collections.Counter(

@@ -31,7 +31,16 @@ def test_importing_the_client_imports_no_heavy_package():
 def test_the_public_names():
     assert sorted(public.__all__) == sorted(
         [
-            *("AsyncClient", "Client", "Embedding", "Facets", "Filter", "Hit", "ImageEmbeddings"),
+            *(
+                "AsyncClient",
+                "Client",
+                "Embedding",
+                "Facets",
+                "Filter",
+                "Hit",
+                "ImageEmbeddings",
+                "ImagePage",
+            ),
             *("ImageRecord", "ImportAck", "ImportState", "ImportSummary", "LoadedModel"),
             *("NewImage", "Orientation", "Query", "Region", "RetryPolicy", "Search"),
             *(

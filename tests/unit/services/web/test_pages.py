@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -103,21 +105,90 @@ def test_what_is_no_verdict_is_refused(fake, browser):
     assert not fake._holding()
 
 
+def begin(browser):
+    """Begin the queue and return the address of its first pair."""
+    start = re.search(
+        r'class="button primary" href="(/judge\?go=[^"]+)"', browser.get("/judge").text
+    )
+    return browser.get(start[1]).headers["location"]
+
+
+def find_pair(address):
+    fields = parse_qs(urlsplit(address).query, keep_blank_values=True)
+    return fields["a"][0], fields["b"][0]
+
+
+def judge_here(browser, address, decision="same"):
+    """Judge the pair of a page with all that its form carries; return where that leads."""
+    form = re.search(
+        r'<form action="/verdicts" method="post">.*?</form>', browser.get(address).text, re.DOTALL
+    )
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form[0])
+    fields = {name: html.unescape(value) for name, value in hidden}
+    answer = browser.post("/verdicts", data={**fields, "decision": decision})
+    return browser.get(answer.headers["location"])
+
+
 def test_the_queue_begins_where_most_hangs_and_leaves_out_what_was_judged(fake, browser):
     text = browser.get("/judge").text
     again, undated = fake.names[3], fake.names[4]
     pairs = re.findall(r'href="(/compare\?a=[^"]+)"', text)
     assert f"a={again}&amp;b={undated}" in pairs[0]
-    begun = browser.get("/judge?go=0").headers["location"]
-    assert f"a={again}&b={undated}" in begun
-    shown = browser.get(begun).text
-    assert f"1 of {len(pairs)}" in shown
-    answer = browser.post_form(
-        "/verdicts", page=begun, a=again, b=undated, decision="same", queue="0"
-    )
-    following = browser.get(answer.headers["location"]).headers["location"]
-    assert f"b={undated}" not in following
-    assert "The verdict before is saved." in browser.get(following).text
+    first = begin(browser)
+    assert find_pair(first) == (again, undated)
+    assert f"1 of {len(pairs)}" in browser.get(first).text
+    second = judge_here(browser, first).headers["location"]
+    assert find_pair(second) != find_pair(first)
+    shown = browser.get(second).text
+    assert "The verdict before is saved." in shown
+    assert f"2 of {len(pairs)}" in shown
+
+
+def test_the_queue_keeps_its_place_while_pairs_are_judged_and_skipped(fake, browser):
+    pairs = len(re.findall(r'href="/compare\?a=', browser.get("/judge").text))
+    assert pairs > 3
+    address, seen = begin(browser), []
+    while address.startswith("/compare"):
+        seen.append(find_pair(address))
+        text = browser.get(address).text
+        assert f"{len(seen)} of {pairs}" in text
+        if len(seen) % 2:
+            address = judge_here(browser, address).headers.get("location", "")
+        else:
+            skip = re.search(r'href="(/judge[^"]*)" data-key="j"', text)[1]
+            address = browser.get(html.unescape(skip)).headers.get("location", "")
+    # Every pair came once, and the skipped ones are still there.
+    assert len(set(seen)) == len(seen) == pairs
+    assert len(re.findall(r'href="/compare\?a=', browser.get("/judge").text)) == pairs // 2
+
+
+def test_a_verdict_of_the_queue_is_undone_from_the_next_pair(fake, browser):
+    first = begin(browser)
+    second = judge_here(browser, first).headers["location"]
+    form = re.search(
+        r'<form action="/verdicts/undo".*?</form>', browser.get(second).text, re.DOTALL
+    )[0]
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
+    fields = {name: html.unescape(value) for name, value in hidden}
+    back = browser.post("/verdicts/undo", data=fields).headers["location"]
+    assert not fake._holding()
+    assert find_pair(back) == find_pair(first)
+    assert "Taken back." in browser.get(back).text
+    # From there the queue goes on to the same pair as before.
+    assert find_pair(judge_here(browser, back).headers["location"]) == find_pair(second)
+
+
+def test_a_list_of_images_goes_on_to_its_end(fake, browser, tmp_path):
+    for number in range(130):
+        fake.add_printing(f"{number:03}", journal="Die Woche", date="1914")
+    address, seen = "/images?journal=Die+Woche", []
+    while address:
+        text = browser.get(html.unescape(address)).text
+        seen += re.findall(r'<li><article class="tile"[^>]*><a href="/image\?name=([^"]+)"', text)
+        more = re.search(r'rel="next" href="([^"]+)"', text)
+        address = more[1] if more else ""
+    assert len(seen) == len(set(seen)) > 130
+    assert 'href="/images?journal=Die+Woche">From the beginning' in text
 
 
 def test_clusters_are_listed_and_filtered(fake, browser):

@@ -106,7 +106,24 @@ def test_facets_of_a_field_are_counted_without_that_field(fake, browser):
     text = browser.get(f"/search?image={fake.names[0]}&journal=The+Sphere").text
     assert 'name="journal" value="Die Woche"' in text
     asked = [each for each in fake.requests if isinstance(each, search_pb2.CountFacetsRequest)]
-    assert {tuple(each.filter.journals) for each in asked} == {(), ("The Sphere",)}
+    assert [tuple(each.filter.journals) for each in asked] == [("The Sphere",)]
+
+
+def test_years_are_bars_that_lead_to_their_pictures(fake, browser):
+    text = browser.get("/images").text
+    bars = re.findall(r'<a href="/images\?date=([^"]+)" aria-label="([^"]+)"', text)
+    assert 2 < len(bars) <= 32
+    assert bars[0][1].startswith("1898: ")
+    assert (
+        sum(
+            int(number) if number != "one" else 1
+            for _, said in bars
+            for number in re.findall(r": (\w+)", said)
+        )
+        == 6
+    )
+    chosen = browser.get(f"/images?date={bars[0][0]}").text
+    assert re.search(r'<a href="/images\?"[^>]+ class="chosen"', chosen)
 
 
 @pytest.mark.parametrize("fields", ["date=yesterday", "region=1,2,3", "region=a,b,c,d", "label=x"])
