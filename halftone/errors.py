@@ -13,8 +13,10 @@ from halftone.core.errors import (
     InvalidArgument,
     ModelVersionMismatch,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
     StorageFull,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -31,7 +33,9 @@ __all__ = [
     "InvalidArgument",
     "ModelVersionMismatch",
     "NotFound",
+    "PermissionDenied",
     "ResourceExhausted",
     "StorageFull",
+    "Unauthenticated",
     "Unavailable",
 ]

@@ -34,6 +34,7 @@ def settings(memory_path, embedder, empty_store):
     # The service would take three times as long to make a collection.
     copy_closed(empty_store, memory_path / "data")
     return SearchSettings(
+        verify_seconds=30,
         port=0,
         metrics_port=0,
         embedder=embedder.address,
