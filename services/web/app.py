@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from halftone.core import errors
+from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
 from halftone.core.keys import Scope
 from halftone.services.web.answers.importing import Imports
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from halftone.client import AsyncClient
-    from halftone.core import telemetry
     from halftone.core.settings import WebSettings
     from halftone.service.access import Access
 
 _DAY_SECONDS = 24 * 3600.0
+_TIDY_SECONDS = 3600.0
+_log = telemetry.get_logger(__name__)
 # Fields and boundaries of a form, beside its file.
 _FORM_BYTES = 1 << 20
 
@@ -139,7 +141,11 @@ def make_app(
     @contextlib.asynccontextmanager
     async def live(_app: Starlette) -> AsyncIterator[None]:
         async with client, imported:
-            yield
+            tidying = asyncio.create_task(_tidy(uploads))
+            try:
+                yield
+            finally:
+                tidying.cancel()
 
     app = Starlette(
         routes=ROUTES,
@@ -162,6 +168,16 @@ def make_app(
         wait_seconds=wait_seconds,
     )
     return app
+
+
+async def _tidy(uploads: Uploads) -> None:
+    """Remove dropped pictures that have expired, now and every hour."""
+    while True:
+        try:
+            await asyncio.to_thread(uploads.remove_expired)
+        except OSError as error:
+            _log.warning("uploads_not_removed", error=str(error))
+        await asyncio.sleep(_TIDY_SECONDS)
 
 
 async def _show_error(request: Request, raised: Exception) -> Response:

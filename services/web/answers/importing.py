@@ -11,6 +11,7 @@ import contextlib
 import re
 import secrets
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +22,13 @@ from halftone.archive import manifests
 from halftone.client import ImportState, NewImage
 from halftone.core import errors, files
 from halftone.core.bugs import conceal_bug
+from halftone.services.web.answers.imports_kept import (
+    Note,
+    Rejected,
+    read_notes,
+    remove_note,
+    write_note,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +47,7 @@ _MOST_KEPT: Final = 50
 _MOST_REJECTED: Final = 1000
 _IDLE_SECONDS: Final = 3600.0
 _CHUNK: Final = 1 << 20
+_NOTE_SECONDS: Final = 2.0
 
 
 class State(StrEnum):
@@ -49,11 +58,13 @@ class State(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """The page was stopped meanwhile."""
 
     @property
     def is_over(self) -> bool:
         """Return whether it has ended."""
-        return self in {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+        return self not in {State.COLLECTING, State.RUNNING}
 
 
 @dataclass(kw_only=True)
@@ -94,9 +105,41 @@ class Import:
         if ack.state is ImportState.REJECTED and len(self.rejected) < _MOST_REJECTED:
             self.rejected.append(ack)
 
+    def make_note(self) -> Note:
+        """Return what is kept of it over a restart."""
+        return Note(
+            id=self.id,
+            archive=self.archive,
+            state=self.state.value,
+            files=self.files,
+            bytes=self.bytes,
+            total=self.total,
+            counts=dict(self.counts),
+            rejected=tuple(map(Rejected.of, self.rejected)),
+            problem=self.problem.message if self.problem else "",
+            time=time.time(),
+        )
+
+    @classmethod
+    def of(cls, note: Note, *, folder: Path) -> Import:
+        """Return the import of a note. What was under way when the page ended was interrupted."""
+        state = State(note.state) if note.state in set(State) else State.INTERRUPTED
+        return cls(
+            id=note.id,
+            archive=note.archive,
+            folder=folder,
+            state=state if state.is_over else State.INTERRUPTED,
+            files=note.files,
+            bytes=note.bytes,
+            total=note.total,
+            counts={**dict.fromkeys(ImportState, 0), **note.counts},
+            rejected=[each.make_ack() for each in note.rejected],
+            problem=errors.Unavailable(note.problem) if note.problem else None,
+        )
+
 
 class Imports:
-    """The imports of this process; those that are over are remembered until it ends.
+    """The imports that this page has begun, the last ones of earlier processes included.
 
     Args:
         client: Sends the records.
@@ -109,10 +152,14 @@ class Imports:
         self._directory = settings.data_directory / "imports"
         self._imports: dict[str, Import] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        self._note_lock = threading.Lock()
 
     async def __aenter__(self) -> Self:
-        # What a process left behind that was killed.
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        notes = await asyncio.to_thread(self._clear)
+        for note in notes:
+            self._imports[note.id] = Import.of(note, folder=self._directory / note.id)
         return self
 
     async def __aexit__(
@@ -121,9 +168,18 @@ class Imports:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._is_closing = True
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._endings, return_exceptions=True)
+
+    def _clear(self) -> list[Note]:
+        """Remove the files that an earlier process left behind, and return its notes."""
+        for path in self._directory.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+        return read_notes(self._directory)
 
     def list(self) -> list[Import]:
         """Return the imports, the newest first."""
@@ -133,12 +189,12 @@ class Imports:
         """Return an import.
 
         Raises:
-            errors.NotFound: There is no such import, or the page has been restarted since.
+            errors.NotFound: There is no such import, or too many came after it.
         """
         if import_id not in self._imports:
             raise errors.NotFound(
-                "This import is not known. The page forgets its imports when it is restarted; "
-                "the records that it had imported stay.",
+                "This import is not known. The page remembers its last imports only; the records "
+                "that it had imported stay.",
                 resource_type="import",
                 resource_name=import_id,
             )
@@ -160,6 +216,7 @@ class Imports:
         import_id = secrets.token_hex(8)
         new = Import(id=import_id, archive=archive, folder=self._directory / import_id)
         self._imports[import_id] = new
+        await self._keep(new)
         return new
 
     async def add(self, target: Import, uploaded: Iterable[UploadFile]) -> None:
@@ -204,8 +261,25 @@ class Imports:
         elif not target.state.is_over:
             target.state = State.CANCELLED
             await asyncio.to_thread(shutil.rmtree, target.folder, ignore_errors=True)
+            await self._keep(target)
+
+    async def _keep(self, target: Import) -> None:
+        """Write down how far an import is. A full disk does not end it."""
+        with contextlib.suppress(OSError, errors.StorageFull):
+            await asyncio.to_thread(self._write_note, target)
+
+    def _write_note(self, target: Import) -> None:
+        # A thread that comes late writes the last state all the same, not the one when it was sent.
+        with self._note_lock:
+            write_note(target.make_note(), directory=self._directory)
+
+    async def _keep_on(self, target: Import) -> None:
+        while True:
+            await self._keep(target)
+            await asyncio.sleep(_NOTE_SECONDS)
 
     async def _run(self, target: Import) -> None:
+        keeping = asyncio.create_task(self._keep_on(target))
         try:
             rows, target.total = await asyncio.to_thread(_read_rows, target)
 
@@ -215,16 +289,24 @@ class Imports:
             await self._client.import_images(rows, on_progress=target.count, on_wait=wait)
             target.state = State.SUCCEEDED
         except asyncio.CancelledError:
-            target.state = State.CANCELLED
+            target.state = State.INTERRUPTED if self._is_closing else State.CANCELLED
             raise
         except Exception as error:  # noqa: BLE001 - it is shown on the import's page
             target.problem = conceal_bug(error, task="import")
             target.state = State.FAILED
         finally:
             target.touched = time.monotonic()
-            self._tasks.pop(target.id, None)
+            keeping.cancel()
             # A cancelled task must not be left without its files removed.
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, target.folder, True))  # noqa: FBT003
+            ending = asyncio.create_task(self._end(target))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            await asyncio.shield(ending)
+
+    async def _end(self, target: Import) -> None:
+        self._tasks.pop(target.id, None)
+        await asyncio.to_thread(shutil.rmtree, target.folder, ignore_errors=True)
+        await self._keep(target)
 
     def _check_collecting(self, target: Import) -> None:
         if target.state is not State.COLLECTING:
@@ -262,6 +344,7 @@ class Imports:
         over = [each.id for each in self._imports.values() if each.state.is_over]
         for import_id in over[: max(0, len(over) - _MOST_KEPT)]:
             del self._imports[import_id]
+            await asyncio.to_thread(remove_note, import_id, directory=self._directory)
 
 
 def _check_path(name: str) -> PurePosixPath:

@@ -67,7 +67,16 @@ class Compare extends HTMLElement {
     this.line = make("div", "seam");
     this.stage.append(this.line);
     this.controls = make("div", "controls");
-    this.querySelector(".plain-views").replaceChildren(this.stage, this.controls);
+    this.details = ["a", "b"].map((side) => {
+      const link = make("a", "button quiet");
+      link.dataset.search = this.dataset[`${side}Search`];
+      link.textContent = this.words[`${side}Detail`];
+      link.hidden = true;
+      return link;
+    });
+    const line = make("p", "actions");
+    line.append(...this.details);
+    this.querySelector(".plain-views").replaceChildren(this.stage, this.controls, line);
     this.stage.addEventListener("pointerdown", (event) => this.drag(event));
     this.stage.addEventListener("keydown", (event) => this.press(event));
     this.stage.addEventListener("wheel", (event) => {
@@ -237,20 +246,36 @@ class Compare extends HTMLElement {
     event.preventDefault();
   }
 
+  // Returns the part of a picture that is in sight: left, top, width and height in its pixels.
+  findPart(matrix, index) {
+    const room = this.room;
+    const [w, h] = this.sizes[index];
+    const back = invert(matrix);
+    const seen = [[0, 0], [room[0], 0], room, [0, room[1]]].map((point) => project(back, point));
+    const xs = seen.map(([x]) => Math.min(Math.max(x, 0), w));
+    const ys = seen.map(([, y]) => Math.min(Math.max(y, 0), h));
+    const x = Math.floor(Math.min(...xs));
+    const y = Math.floor(Math.min(...ys));
+    return [x, y, Math.ceil(Math.max(...xs)) - x, Math.ceil(Math.max(...ys)) - y];
+  }
+
+  // Leads from what is in sight of each picture to a search by it.
+  linkDetails(matrices) {
+    this.details.forEach((link, index) => {
+      const [w, h] = this.sizes[index];
+      const [x, y, across, down] = this.findPart(matrices[index], index);
+      link.href = `${link.dataset.search}&region=${x},${y},${across},${down}`;
+      link.hidden = across < 16 || down < 16 || across * down > 0.98 * w * h;
+    });
+  }
+
   // Asks for the part of each original that is in sight, where the small picture is too coarse.
   sharpen(matrices) {
-    const room = this.room;
     const density = Math.min(devicePixelRatio || 1, 2);
+    this.linkDetails(matrices);
     this.panes.forEach((each, index) => {
-      const [w, h] = this.sizes[index];
-      const back = invert(matrices[index]);
-      const seen = [[0, 0], [room[0], 0], room, [0, room[1]]].map((point) => project(back, point));
-      const xs = seen.map(([x]) => Math.min(Math.max(x, 0), w));
-      const ys = seen.map(([, y]) => Math.min(Math.max(y, 0), h));
-      const x = Math.floor(Math.min(...xs));
-      const y = Math.floor(Math.min(...ys));
-      const across = Math.ceil(Math.max(...xs)) - x;
-      const down = Math.ceil(Math.max(...ys)) - y;
+      const [w] = this.sizes[index];
+      const [x, y, across, down] = this.findPart(matrices[index], index);
       const [left, right] = [[x, y + down / 2], [x + across, y + down / 2]].map((point) => project(matrices[index], point));
       const shown = Math.hypot(right[0] - left[0], right[1] - left[1]) * density;
       const coarse = each.image.naturalWidth / w < (shown / across) * 0.9 && each.image.naturalWidth < w;

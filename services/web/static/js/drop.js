@@ -36,9 +36,11 @@ export function watchDrops() {
     if (imports) sendFiles(imports, [{ path: file.name || "pasted.png", file }]);
     else searchBy(file, form);
   });
-  form?.querySelector("input[type=file]").addEventListener("change", (event) => {
-    if (event.target.files[0]) searchBy(event.target.files[0], form);
-  });
+  for (const input of form?.querySelectorAll("input[type=file]") ?? []) {
+    input.addEventListener("change", (event) => {
+      if (event.target.files[0]) searchBy(event.target.files[0], form);
+    });
+  }
   if (imports) {
     imports.addEventListener("submit", (event) => {
       event.preventDefault();

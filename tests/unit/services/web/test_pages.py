@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+import threading
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -48,6 +50,9 @@ def test_pictures_without_a_part_in_common_are_shown_side_by_side_only(fake, bro
     fake.shares = False
     text = browser.get(f"/compare?a={fake.names[0]}&b={fake.names[1]}&view=overlay").text
     assert "data-matrix" not in text
+    # A script leads from what is in sight of either picture to a search by it.
+    for side, name in (("a", fake.names[0]), ("b", fake.names[1])):
+        assert f'data-{side}-search="/search?image={name}"' in text
     assert 'data-view="side"' in text
     assert "view=swipe" not in text
 
@@ -244,7 +249,51 @@ def test_files_are_imported_and_rejected_ones_listed_with_the_reason(fake, brows
     assert "bad.jpg" in text
     assert "Not an image." in text
     # What was imported is not kept twice.
-    assert not [path for path in (tmp_path / "web" / "imports").rglob("*") if path.is_file()]
+    end = time.monotonic() + 60
+    while list((tmp_path / "web" / "imports").rglob("*.jpg")):
+        assert time.monotonic() < end
+        browser.get("/healthz")
+
+
+def test_an_import_is_known_after_a_restart(fake, tmp_path):
+    files = [
+        ("files", ("good.jpg", scene(), "image/jpeg")),
+        ("files", ("bad.jpg", b"broken", "image/jpeg")),
+    ]
+    with page.opened(fake, tmp_path / "web") as browser:
+        address = browser.post_form("/imports", files=files, archive="new").headers["location"]
+        before = wait_for(browser, address, "<h1>Imported</h1>")
+    with page.opened(fake, tmp_path / "web") as again:
+        after = again.get(address).text
+        assert "bad.jpg" in after
+        assert "Not an image." in after
+        figures = re.compile(r"<dd>\d+</dd>")
+        assert figures.findall(after) == figures.findall(before)
+        assert f'href="{address}"' in again.get("/work").text
+
+
+def test_an_import_that_the_page_did_not_finish_is_said_to_be_interrupted(fake, tmp_path):
+    held = threading.Event()
+    with page.opened(fake, tmp_path / "web") as browser:
+        token = page.find_token(browser.get("/import").text)
+        headers = {"accept": "application/json", "x-form-token": token}
+        address = browser.post("/imports", data={"archive": "a"}, headers=headers).json()["address"]
+        files = [("files", ("1.jpg", scene(), "image/jpeg"))]
+        browser.post(f"{address}/files", files=files, headers=headers)
+        fake.faults["ImportImages"].append(held.wait)
+        browser.post(f"{address}/start", headers=headers)
+    held.set()
+    notes = list((tmp_path / "web" / "imports").glob("*.json"))
+    assert [json.loads(note.read_text())["state"] for note in notes] == ["interrupted"]
+    # What a process leaves that is killed says that it runs.
+    notes[0].write_text(notes[0].read_text().replace("interrupted", "running"))
+    (notes[0].parent / "damaged.json").write_text("{")
+    with page.opened(fake, tmp_path / "web") as again:
+        text = again.get(address).text
+        assert "<h1>The import was interrupted</h1>" in text
+        assert "data-refresh" not in text
+        assert not [path for path in notes[0].parent.iterdir() if path.is_dir()]
+        assert again.post(f"{address}/start", headers=headers).status_code in {403, 409}
 
 
 def test_a_folder_with_a_manifest_is_imported_by_it(fake, browser):

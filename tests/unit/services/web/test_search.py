@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import time
 
 import pytest
 from PIL import Image
@@ -173,6 +175,18 @@ def test_an_expired_picture_says_how_its_address_works_again(browser):
     answer = browser.get("/search?picture=" + "a" * 32)
     assert answer.status_code == 404
     assert "Drop it again" in answer.text
+
+
+def test_expired_pictures_go_while_nobody_drops_any(fake, tmp_path):
+    with page.opened(fake, tmp_path / "web") as browser:
+        assert drop(browser).status_code == 303
+    (kept,) = (tmp_path / "web").rglob("*.picture")
+    os.utime(kept, (0, 0))
+    with page.opened(fake, tmp_path / "web") as browser:
+        end = time.monotonic() + 60
+        while kept.exists() or kept.with_suffix(".jpg").exists():
+            assert time.monotonic() < end
+            browser.get("/healthz")
 
 
 def test_an_empty_archive_says_what_to_do(tmp_path):
