@@ -92,6 +92,7 @@ def pages(fake):
         "cluster": f"/cluster?name={first}",
         "import": "/import",
         "work": "/work",
+        "sign-in": "/sign-in",
         "error": "/nowhere",
     }
 
@@ -186,6 +187,20 @@ def test_keys_are_listed_and_can_be_switched_off(reader, pages):
     page.locator(".stage.overlay").wait_for()
 
 
+def test_what_is_in_sight_of_a_comparison_can_be_searched_by(reader, pages):
+    page = reader.page
+    reader.go(pages["compare"])
+    page.locator(".stage.side").focus()
+    for _ in range(6):
+        page.keyboard.press("+")
+    page.get_by_role("link", name="in sight of the second picture").click()
+    page.wait_for_url(re.compile(r"/search\?image=.*region="))
+    page.get_by_text("Found in").wait_for()
+    # It is a part: less wide than the picture.
+    width = page.get_by_label("Width", exact=True)
+    assert 16 <= int(width.input_value()) < int(width.get_attribute("max"))
+
+
 def test_the_keyboard_alone_reaches_what_the_pointer_does(reader):
     page = reader.page
     reader.go("/")
@@ -253,4 +268,4 @@ def test_an_open_address_is_refused_at_the_start(tmp_path):
         timeout=120,
     )
     assert done.returncode == 1
-    assert "HALFTONE_WEB_PROXY" in done.stderr
+    assert "OPEN_ADDRESS" in done.stderr
