@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.support.client.fake_clusters import FakeClusters, scene
 class Served:
     """`python -m halftone.services.web` on free ports."""
 
-    def __init__(self, directory, *, search):
+    def __init__(self, directory, *, search, **environment):
         self.log = directory / "web.log"
         variables = {
             "HALFTONE_WEB_PORT": "0",
@@ -32,7 +33,7 @@ class Served:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "halftone.services.web"],
-                env=os.environ | variables,
+                env=os.environ | variables | environment,
                 stderr=log,
             )
 
@@ -256,6 +257,19 @@ def test_it_stops_when_it_is_told_to(fake, tmp_path):
     with Served(tmp_path, search=fake.address) as served:
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(60) == 0
+
+
+def test_the_services_are_called_with_their_own_secret(fake, tmp_path):
+    """And not with the key of whoever starts the page."""
+    secret = "k" * 40
+    environment = {
+        "HALFTONE_SERVICE_KEY": secret,
+        "HALFTONE_KEYS_FILE": str(tmp_path / "keys.json"),
+        "HALFTONE_KEY": "mine",
+    }
+    with Served(tmp_path, search=fake.address, **environment) as served:
+        urllib.request.urlopen(f"{served.address}/images", timeout=60).read()  # noqa: S310 - http
+    assert ("authorization", f"Bearer {secret}") in fake.metadata[-1]
 
 
 def test_an_open_address_is_refused_at_the_start(tmp_path):
