@@ -141,7 +141,8 @@ class Verification:
     """The result of comparing two pictures by local features.
 
     Attributes:
-        overlaps: The shared parts, the largest first.
+        overlaps: The shared parts, first the one that is most surely a picture over the largest
+            area.
     """
 
     state: VerificationState = VerificationState.NOT_COMPARED
@@ -155,13 +156,13 @@ class Hit:
     Attributes:
         similarity: Cosine similarity of the descriptors, -1 to 1.
         orientation: The orientation of the query in the hit: mirrored or not, and turned by
-            quarters. The largest overlap decides it. Without an overlap, it is the orientation in
+            quarters. The first overlap decides it. Without an overlap, it is the orientation in
             which the query was most similar.
         probability: The probability that both show the same picture, 0 to 1; it means the same
             with every model version.
         relation: The kind of match.
         verification: The result of the comparison by local features.
-        negative: Whether one of the two is a negative of the other, by the largest overlap. Hash
+        negative: Whether one of the two is a negative of the other, by the first overlap. Hash
             and words are then compared with the query in negative.
         pdq_distance: Bits in which the perceptual hashes differ, of 256; None for an embedding.
         words_similarity: Likeness of the visual words, 0 to 1; None for an embedding.

@@ -125,8 +125,8 @@ class Verification:
     """The result of a comparison of two pictures.
 
     Attributes:
-        overlaps: The shared parts, the one that agrees over the largest area first, or without
-            copies the one with the most inliers; empty if there is none.
+        overlaps: The shared parts, first the one that is most surely a picture over the largest
+            area, or without copies the one with the most inliers; empty if there is none.
         seconds: Duration of the comparison.
         is_conclusive: False if there is no overlap and one of the pictures, because it is faint,
             blurred or tiny, has fewer than `FEWEST_FEATURES` features.
@@ -138,5 +138,5 @@ class Verification:
 
     @property
     def is_negative(self) -> bool:
-        """Return whether one picture is a negative of the other, by their largest overlap."""
+        """Return whether one picture is a negative of the other, by their first overlap."""
         return bool(self.overlaps) and self.overlaps[0].negative
