@@ -1,7 +1,7 @@
 """Imports that are started from the page: files arrive, are sent to the archive, and are removed.
 
-An import's files lie in a folder of its own until it is over. A folder with a manifest is imported
-by it; other files become records without metadata, under their paths.
+An import's files lie in a folder of its own until it is over; `import_files` says which records
+they make.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from halftone.archive import manifests
-from halftone.client import ImportState, NewImage
-from halftone.core import errors, files
+from halftone.client import ImportAck, ImportState
+from halftone.core import errors
 from halftone.core.bugs import conceal_bug
+from halftone.services.web.answers import import_files
 from halftone.services.web.answers.imports_kept import (
     Note,
     Rejected,
@@ -29,24 +28,24 @@ from halftone.services.web.answers.imports_kept import (
     remove_note,
     write_note,
 )
+from halftone.services.web.answers.unpacking import Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from starlette.datastructures import UploadFile
 
     from halftone.archive.manifests import Row
-    from halftone.client import AsyncClient, ImportAck
+    from halftone.client import AsyncClient, NewImage
     from halftone.core.settings import WebSettings
 
 _ARCHIVE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_LONGEST_PATH: Final = 400
 _MOST_KEPT: Final = 50
 _MOST_REJECTED: Final = 1000
 _IDLE_SECONDS: Final = 3600.0
-_CHUNK: Final = 1 << 20
 _NOTE_SECONDS: Final = 2.0
 
 
@@ -74,7 +73,8 @@ class Import:
     Attributes:
         archive: The archive to import into.
         folder: Where its files lie.
-        total: The number of records to import, once it runs.
+        unpacked: How many files of the zip file at hand are unpacked, and of how many.
+        total: The number of records to import, once it runs and they are known.
         counts: Acknowledged records by their state.
         rejected: The first thousand rejected records.
         problem: Why it failed; or what it waits for while it runs.
@@ -87,6 +87,7 @@ class Import:
     state: State = State.COLLECTING
     files: int = 0
     bytes: int = 0
+    unpacked: tuple[int, int] = (0, 0)
     total: int = 0
     counts: dict[ImportState, int] = field(default_factory=lambda: dict.fromkeys(ImportState, 0))
     rejected: list[ImportAck] = field(default_factory=list)
@@ -97,6 +98,11 @@ class Import:
     def done(self) -> int:
         """Return the number of records that were acknowledged."""
         return sum(self.counts.values())
+
+    @property
+    def has_some(self) -> bool:
+        """Return whether any record is in the archive now."""
+        return self.done > self.counts[ImportState.REJECTED]
 
     def count(self, ack: ImportAck) -> None:
         """Count an acknowledgement."""
@@ -232,11 +238,11 @@ class Imports:
             if not file.filename:
                 continue  # a form without a chosen file sends an empty one
             self._check_room(target, size=file.size or 0)
-            path = target.folder / _check_path(file.filename)
+            path = target.folder / import_files.check_path(file.filename)
             target.files += 1
             target.bytes += file.size or 0
             target.touched = time.monotonic()
-            await asyncio.to_thread(_write, path, file)
+            await asyncio.to_thread(import_files.write, path, file)
 
     def start(self, target: Import) -> None:
         """Start an import; its progress is in its fields from now on.
@@ -281,7 +287,7 @@ class Imports:
     async def _run(self, target: Import) -> None:
         keeping = asyncio.create_task(self._keep_on(target))
         try:
-            rows, target.total = await asyncio.to_thread(_read_rows, target)
+            rows = await self._prepare(target)
 
             def wait(error: errors.HalftoneError, _seconds: float) -> None:
                 target.problem = error
@@ -303,6 +309,50 @@ class Imports:
             ending.add_done_callback(self._endings.discard)
             await asyncio.shield(ending)
 
+    async def _prepare(self, target: Import) -> Sequence[Row | NewImage]:
+        """Return the records of an import's files, from zip files, too."""
+        stop = threading.Event()
+        reading = asyncio.create_task(asyncio.to_thread(self._read, target, stop))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            stop.set()
+            # The files are removed next, under the thread's hands.
+            await asyncio.gather(reading, return_exceptions=True)
+            raise
+
+    def _read(self, target: Import, stop: threading.Event) -> Sequence[Row | NewImage]:
+        def count(done: int, total: int) -> None:
+            target.unpacked = (done, total)
+
+        for path in import_files.list_zips(target.folder):
+            size = path.stat().st_size
+            unpacked = import_files.unpack_zip(
+                path, bounds=self._make_bounds(target, size), stop=stop, on_member=count
+            )
+            # The zip file is gone.
+            target.files += unpacked.files - 1
+            target.bytes += unpacked.bytes - size
+            for name, error in unpacked.rejected:
+                target.count(ImportAck(row=0, name=name, state=ImportState.REJECTED, error=error))
+        rows = tuple(import_files.read_records(target.folder, archive=target.archive))
+        target.total = target.done + len(rows)
+        return rows
+
+    def _make_bounds(self, target: Import, size: int) -> Bounds:
+        """Return how much may come out of a zip file of that size."""
+        settings = self._settings
+        free = shutil.disk_usage(self._directory).free - settings.min_free_bytes
+        return Bounds(
+            members=settings.max_import_files - target.files + 1,
+            bytes=min(settings.max_import_bytes - self._count_waiting() + size, free),
+            member_bytes=settings.max_image_bytes,
+        )
+
+    def _count_waiting(self) -> int:
+        """Return the bytes of files that wait to be imported."""
+        return sum(each.bytes for each in self.list() if not each.state.is_over)
+
     async def _end(self, target: Import) -> None:
         self._tasks.pop(target.id, None)
         await asyncio.to_thread(shutil.rmtree, target.folder, ignore_errors=True)
@@ -323,8 +373,7 @@ class Imports:
                 "`halftone import` has no such limit.",
                 field="files",
             )
-        waiting = sum(each.bytes for each in self._imports.values() if not each.state.is_over)
-        if waiting + size > settings.max_import_bytes:
+        if self._count_waiting() + size > settings.max_import_bytes:
             raise errors.InvalidArgument(
                 f"At most {settings.max_import_bytes // 2**20:,} MiB wait to be imported at a "
                 "time; `halftone import` has no such limit.",
@@ -345,54 +394,3 @@ class Imports:
         for import_id in over[: max(0, len(over) - _MOST_KEPT)]:
             del self._imports[import_id]
             await asyncio.to_thread(remove_note, import_id, directory=self._directory)
-
-
-def _check_path(name: str) -> PurePosixPath:
-    """Return the path of an uploaded file below its import's folder.
-
-    Raises:
-        errors.InvalidArgument: It leads out of the folder, or cannot be a path.
-    """
-    path = PurePosixPath(name.replace("\\", "/").lstrip("/"))
-    parts = path.parts
-    if (
-        not parts
-        or len(name) > _LONGEST_PATH
-        or any(part in {"..", "."} or len(part.encode()) > 255 for part in parts)  # noqa: PLR2004 - file systems' limit
-        or any(ord(letter) < 0x20 for letter in name)  # noqa: PLR2004 - control characters
-    ):
-        raise errors.InvalidArgument(f"{name[:80]!r} cannot be a file's name.", field="files")
-    return path
-
-
-def _write(path: Path, file: UploadFile) -> None:
-    try:
-        with files.with_folders(path).open("wb") as out:
-            shutil.copyfileobj(file.file, out, _CHUNK)
-    except (NotADirectoryError, IsADirectoryError):
-        raise errors.InvalidArgument(
-            f"{path.name!r} is both a file and a folder.", field="files"
-        ) from None
-
-
-def _read_rows(target: Import) -> tuple[list[Row | NewImage], int]:
-    """Return the records of an import's files and their number."""
-    folder = target.folder
-    # A dropped folder comes with its own name in front of each path.
-    inner = [path for path in folder.iterdir() if not files.is_clutter(path.name)]
-    if len(inner) == 1 and inner[0].is_dir():
-        folder = inner[0]
-    if any((folder / name).is_file() for name in manifests.NAMES):
-        rows = list(manifests.read_manifest(folder, archive=target.archive))
-        return list(rows), len(rows)
-    pictures = sorted(files.files_below(folder))
-    images = [
-        NewImage(
-            image_id=path.relative_to(folder).as_posix(),
-            archive=target.archive,
-            content=path,
-            row=number,
-        )
-        for number, path in enumerate(pictures, start=1)
-    ]
-    return list(images), len(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from typing import TYPE_CHECKING
 
 from starlette.testclient import TestClient
@@ -15,7 +16,7 @@ from halftone.service.access import Access
 from halftone.services.web.app import make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ADDRESS = "http://127.0.0.1:7100"
@@ -28,6 +29,18 @@ class Browser(TestClient):
         """Send a form of a page, with the token that the page gave it."""
         token = find_token(self.get(page).text)
         return self.post(path, data={"token": token, **fields}, files=files)
+
+    def wait_for(self, address: str, words: str) -> str:
+        """Load a page again until it holds some words, and return it."""
+        self.wait_until(lambda: words in self.get(address).text)
+        return self.get(address).text
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds that does not take long."""
+        end = time.monotonic() + 120
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 def find_token(page: str) -> str:

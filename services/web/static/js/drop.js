@@ -2,7 +2,7 @@
 const token = () => document.querySelector("meta[name=form-token]").content;
 
 export function watchDrops() {
-  const imports = document.querySelector("[data-import]");
+  let imports = document.querySelector("[data-import]");
   const form = document.querySelector("[data-drop]:not([data-import])");
   let depth = 0;
   addEventListener("dragenter", (event) => {
@@ -23,10 +23,13 @@ export function watchDrops() {
     event.preventDefault();
     depth = 0;
     document.body.classList.remove("dropping");
+    const dropped = await listDropped(event.dataTransfer);
     if (imports) {
-      sendFiles(imports, await listDropped(event.dataTransfer));
+      sendFiles(imports, dropped);
+    } else if (dropped.length === 1 && !/[/]|[.]zip$/i.test(dropped[0].path)) {
+      searchBy(dropped[0].file, form);
     } else {
-      searchBy(event.dataTransfer.files[0], form);
+      imports = await offerImport(dropped);
     }
   });
   addEventListener("paste", (event) => {
@@ -41,17 +44,44 @@ export function watchDrops() {
       if (event.target.files[0]) searchBy(event.target.files[0], form);
     });
   }
-  if (imports) {
-    imports.addEventListener("submit", (event) => {
-      event.preventDefault();
-      const files = imports.querySelector("#files").files;
-      sendFiles(imports, [...files].map((file) => ({ path: file.name, file })));
-    });
-    imports.querySelector("#files").addEventListener("change", () => imports.requestSubmit());
-    imports.querySelector("[data-folder]").addEventListener("change", (event) => {
-      sendFiles(imports, [...event.target.files].map((file) => ({ path: file.webkitRelativePath || file.name, file })));
-    });
+  if (imports) watchImport(imports);
+}
+
+function watchImport(form, ready = []) {
+  const input = form.querySelector("#files");
+  const folder = form.querySelector("[data-folder]");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    sendFiles(form, ready.length ? ready : [...input.files].map((file) => ({ path: file.name, file })));
+  });
+  input.addEventListener("change", () => {
+    ready = [];
+    form.requestSubmit();
+  });
+  folder.addEventListener("change", () => {
+    sendFiles(form, [...folder.files].map((file) => ({ path: file.webkitRelativePath || file.name, file })));
+  });
+}
+
+// Nobody searches by a folder, a zip file or many files: these can only be meant for the archive.
+async function offerImport(files) {
+  if (!files.length) return null;
+  const answer = await fetch("/import").catch(() => null);
+  const page = new DOMParser().parseFromString((await answer?.text()) ?? "", "text/html");
+  const form = page.querySelector("[data-import]");
+  if (!form) {
+    location.assign("/import"); // which says why not
+    return null;
   }
+  const main = document.getElementById("main");
+  main.replaceChildren(...page.getElementById("main").childNodes);
+  form.classList.add("ready");
+  form.querySelector("#files").required = false;
+  const status = form.querySelector("[data-status]");
+  status.textContent = `${status.dataset.ready} ${files.length === 1 ? files[0].path : files.length}`;
+  watchImport(form, files);
+  form.querySelector("button[type=submit]").focus();
+  return form;
 }
 
 function carriesFiles(event) {
@@ -131,20 +161,32 @@ async function listDropped(transfer) {
 const MOST_FILES = 100;
 const MOST_BYTES = 32 * 2 ** 20;
 
+// Sends a form and tells how much of it has left; fetch cannot.
+function post(address, body, onProgress = () => {}) {
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", address);
+    request.responseType = "json";
+    request.setRequestHeader("accept", "application/json");
+    request.setRequestHeader("x-form-token", token());
+    request.upload.addEventListener("progress", (event) => onProgress(event.loaded));
+    request.addEventListener("error", () => failed(new Error("–")));
+    request.addEventListener("load", () => {
+      if (request.status < 400 && request.response) done(request.response);
+      else failed(new Error(request.response?.detail ?? String(request.status)));
+    });
+    request.send(body);
+  });
+}
+
 async function sendFiles(form, files) {
   if (!files.length) return;
   const status = form.querySelector("[data-status]");
   const progress = form.querySelector("[data-progress]");
   status.textContent = status.dataset.sending;
   progress.hidden = false;
-  const post = async (address, body) => {
-    const answer = await fetch(address, {
-      method: "POST", body, headers: { accept: "application/json", "x-form-token": token() },
-    });
-    const told = await answer.json();
-    if (!answer.ok) throw new Error(told.detail);
-    return told;
-  };
+  const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
+  let sentBytes = 0;
   try {
     const begin = new FormData();
     begin.append("archive", form.querySelector("[name=archive]").value);
@@ -152,17 +194,19 @@ async function sendFiles(form, files) {
     let sent = 0;
     while (sent < files.length) {
       const body = new FormData();
-      let bytes = 0;
+      let inBody = 0;
       let count = 0;
-      while (sent + count < files.length && count < MOST_FILES && (!count || bytes < MOST_BYTES)) {
+      while (sent + count < files.length && count < MOST_FILES && (!count || inBody < MOST_BYTES)) {
         const { path, file } = files[sent + count];
         body.append("files", file, path);
-        bytes += file.size;
+        inBody += file.size;
         count += 1;
       }
-      await post(`${address}/files`, body);
+      await post(`${address}/files`, body, (loaded) => {
+        progress.value = (sentBytes + Math.min(loaded, inBody)) / (bytes || 1);
+      });
       sent += count;
-      progress.value = sent / files.length;
+      sentBytes += inBody;
     }
     const start = new FormData();
     location.assign((await post(`${address}/start`, start)).address);

@@ -6,13 +6,12 @@ import html
 import json
 import re
 import threading
-import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from halftone.core import errors
-from halftone.services.web.answers.importing import _check_path
+from halftone.services.web.answers.import_files import check_path
 from halftone.services.web.pages.clusters import mark_words
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.support.client import page
@@ -230,29 +229,18 @@ def test_words_of_captions_are_marked_where_they_differ():
     assert mark_words("", beside="x") == []
 
 
-def wait_for(browser, address, words):
-    end = time.monotonic() + 60
-    while words not in (text := browser.get(address).text):
-        assert time.monotonic() < end, text
-        time.sleep(0.02)
-    return text
-
-
 def test_files_are_imported_and_rejected_ones_listed_with_the_reason(fake, browser, tmp_path):
     files = [
         ("files", ("good.jpg", scene(), "image/jpeg")),
         ("files", ("bad.jpg", b"broken", "image/jpeg")),
     ]
     answer = browser.post_form("/imports", files=files, archive="new")
-    text = wait_for(browser, answer.headers["location"], "<h1>Imported</h1>")
+    text = browser.wait_for(answer.headers["location"], "<h1>Imported</h1>")
     assert "archives/new/images/good.jpg" in fake.records
     assert "bad.jpg" in text
     assert "Not an image." in text
     # What was imported is not kept twice.
-    end = time.monotonic() + 60
-    while list((tmp_path / "web" / "imports").rglob("*.jpg")):
-        assert time.monotonic() < end
-        browser.get("/healthz")
+    browser.wait_until(lambda: not list((tmp_path / "web" / "imports").rglob("*.jpg")))
 
 
 def test_an_import_is_known_after_a_restart(fake, tmp_path):
@@ -262,7 +250,7 @@ def test_an_import_is_known_after_a_restart(fake, tmp_path):
     ]
     with page.opened(fake, tmp_path / "web") as browser:
         address = browser.post_form("/imports", files=files, archive="new").headers["location"]
-        before = wait_for(browser, address, "<h1>Imported</h1>")
+        before = browser.wait_for(address, "<h1>Imported</h1>")
     with page.opened(fake, tmp_path / "web") as again:
         after = again.get(address).text
         assert "bad.jpg" in after
@@ -308,7 +296,7 @@ def test_a_folder_with_a_manifest_is_imported_by_it(fake, browser):
             == 200
         )
     started = browser.post(f"{begun['address']}/start", headers=headers)
-    text = wait_for(browser, started.json()["address"], "<h1>Imported</h1>")
+    text = browser.wait_for(started.json()["address"], "<h1>Imported</h1>")
     assert fake.records["archives/press/images/1"].journal == "The Sphere"
     assert "is not a date" in text
     again = browser.post(f"{begun['address']}/start", headers=headers)
@@ -328,12 +316,12 @@ def test_an_import_is_bounded_in_files_and_bytes(fake, tmp_path):
 )
 def test_names_that_lead_out_of_the_folder_are_refused(name):
     with pytest.raises(errors.InvalidArgument):
-        _check_path(name)
+        check_path(name)
 
 
 @pytest.mark.parametrize("name", ["x", "/etc/passwd", "a\\b.jpg", "a//b", "1914/08/22.jpg"])
 def test_other_names_lie_below_the_folder(name):
-    path = _check_path(name)
+    path = check_path(name)
     assert not path.is_absolute()
     assert ".." not in path.parts
 
