@@ -190,7 +190,7 @@ def _choose_members(
     Raises:
         errors.InvalidArgument: There are too many members, or none.
     """
-    members = []
+    members: list[tuple[str, zipfile.ZipInfo]] = []
     for info in archive.infolist():
         name = _find_name(info)
         if info.is_dir() or name.endswith("/") or _is_clutter(name):
