@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 
 import pytest
 
@@ -99,9 +101,9 @@ def pages(fake):
 
 
 DROP = """
-async ([bytes, type]) => {
+async ([bytes, type, name]) => {
   const transfer = new DataTransfer();
-  transfer.items.add(new File([new Uint8Array(bytes)], "found.jpg", {type}));
+  transfer.items.add(new File([new Uint8Array(bytes)], name ?? "found.jpg", {type}));
   for (const name of ["dragenter", "dragover", "drop"]) {
     document.body.dispatchEvent(
       new DragEvent(name, {dataTransfer: transfer, bubbles: true, cancelable: true}));
@@ -170,6 +172,20 @@ def test_what_is_dropped_on_the_import_goes_into_the_archive(reader, fake):
     page.get_by_role("heading", name="Imported").wait_for()
     assert "archives/dropped/images/found.jpg" in fake.records
     del fake.records["archives/dropped/images/found.jpg"]
+
+
+def test_a_zip_file_dropped_on_the_search_can_only_be_meant_for_the_archive(reader, fake):
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("1914/1.jpg", scene(mirrored=True))
+    page = reader.page
+    reader.go("/")
+    page.evaluate(DROP, [list(zipped.getvalue()), "application/zip", "press.zip"])
+    page.get_by_text("Ready to be imported: press.zip").wait_for()
+    page.get_by_label("Into the archive").fill("dropped")
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.get_by_role("heading", name="Imported").wait_for()
+    assert fake.records.pop("archives/dropped/images/1914/1.jpg")
 
 
 def test_keys_are_listed_and_can_be_switched_off(reader, pages):
