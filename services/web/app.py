@@ -34,10 +34,11 @@ from halftone.services.web.safety.gate import Gate, Rules
 from halftone.services.web.safety.statuses import find_status
 from halftone.services.web.safety.visitors import Visitors
 from halftone.services.web.uploads import Uploads
+from halftone.services.web.words import problems
 from halftone.services.web.words.languages import read_languages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -194,21 +195,38 @@ async def _show_error(request: Request, raised: Exception) -> Response:
     retry_after = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after else {}
     if wants_json(request):
-        return JSONResponse({"status": status, "detail": error.message}, status, headers=headers)
+        return _tell_script(request, error, status=status, headers=headers)
     page = await get_desk(request).renderer.render(request, "error", status=status, error=error)
     page.headers.update(headers)
     return page
+
+
+def _tell_script(
+    request: Request,
+    error: errors.HalftoneError,
+    *,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer a script with what went wrong, in the reader's language."""
+    language = get_desk(request).renderer.choose_language(request)
+    said = str(problems.explain(error, language))
+    return JSONResponse({"status": status, "detail": said}, status, headers=headers)
 
 
 async def _show_http_error(request: Request, raised: Exception) -> Response:
     """Answer what Starlette itself refuses: unknown addresses, methods, malformed forms."""
     status = raised.status_code if isinstance(raised, HTTPException) else 500
     known = {
-        404: errors.NotFound("There is no page at this address."),
-        405: errors.InvalidArgument("This address is not called in that way."),
+        404: errors.NotFound("There is no page at this address.", reason="NO_PAGE"),
+        405: errors.InvalidArgument(
+            "This address is not called in that way.", reason="WRONG_METHOD"
+        ),
     }
     detail = raised.detail if isinstance(raised, HTTPException) else ""
-    error = known.get(status) or errors.InvalidArgument(f"This form cannot be read: {detail}")
+    error = known.get(status) or errors.InvalidArgument(
+        f"This form cannot be read: {detail}", reason="BAD_FORM"
+    )
     if wants_json(request):
-        return JSONResponse({"status": status, "detail": error.message}, status)
+        return _tell_script(request, error, status=status)
     return await get_desk(request).renderer.render(request, "error", status=status, error=error)

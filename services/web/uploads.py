@@ -201,5 +201,6 @@ def _make_missing(token: str) -> errors.NotFound:
     return errors.NotFound(
         "This picture is not kept here any more. Drop it again, and this address works again.",
         resource_type="upload",
+        reason="UPLOAD_GONE",
         resource_name=token,
     )

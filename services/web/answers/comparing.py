@@ -75,7 +75,9 @@ async def compare(
         errors.InvalidArgument: Both are the same image.
     """
     if question.image and question.image == other:
-        raise errors.InvalidArgument("This is one picture, not two.", field="b")
+        raise errors.InvalidArgument(
+            "This is one picture, not two.", field="b", reason="ONE_PICTURE"
+        )
     subject, image = await asyncio.gather(
         searching.find_subject(client, uploads, question), client.get(other)
     )

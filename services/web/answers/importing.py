@@ -22,6 +22,7 @@ from halftone.core import errors
 from halftone.core.bugs import conceal_bug
 from halftone.services.web.answers import import_files
 from halftone.services.web.answers.imports_kept import (
+    Fault,
     Note,
     Rejected,
     read_notes,
@@ -122,7 +123,7 @@ class Import:
             total=self.total,
             counts=dict(self.counts),
             rejected=tuple(map(Rejected.of, self.rejected)),
-            problem=self.problem.message if self.problem else "",
+            problem=Fault.of(self.problem),
             time=time.time(),
         )
 
@@ -140,7 +141,7 @@ class Import:
             total=note.total,
             counts={**dict.fromkeys(ImportState, 0), **note.counts},
             rejected=[each.make_ack() for each in note.rejected],
-            problem=errors.Unavailable(note.problem) if note.problem else None,
+            problem=note.problem.make_error() if note.problem else None,
         )
 
 
@@ -202,6 +203,7 @@ class Imports:
                 "This import is not known. The page remembers its last imports only; the records "
                 "that it had imported stay.",
                 resource_type="import",
+                reason="IMPORT_UNKNOWN",
                 resource_name=import_id,
             )
         return self._imports[import_id]
@@ -217,6 +219,7 @@ class Imports:
                 "An archive's name is made of up to 63 letters, digits, dots, dashes and "
                 "underscores.",
                 field="archive",
+                reason="BAD_ARCHIVE_NAME",
             )
         await self._forget()
         import_id = secrets.token_hex(8)
@@ -252,7 +255,7 @@ class Imports:
         """
         self._check_collecting(target)
         if not target.files:
-            raise errors.InvalidArgument("Choose files first.", field="files")
+            raise errors.InvalidArgument("Choose files first.", field="files", reason="NO_FILES")
         target.state = State.RUNNING
         target.touched = time.monotonic()
         self._tasks[target.id] = asyncio.create_task(self._run(target))
@@ -361,7 +364,7 @@ class Imports:
     def _check_collecting(self, target: Import) -> None:
         if target.state is not State.COLLECTING:
             raise errors.FailedPrecondition(
-                "This import has been started already.", subject=target.id
+                "This import has been started already.", subject=target.id, reason="IMPORT_STARTED"
             )
 
     def _check_room(self, target: Import, *, size: int) -> None:
@@ -372,6 +375,7 @@ class Imports:
                 f"An import from this page takes at most {settings.max_import_files:,} files; "
                 "`halftone import` has no such limit.",
                 field="files",
+                reason="TOO_MANY_FILES",
             )
         if self._count_waiting() + size > settings.max_import_bytes:
             raise errors.InvalidArgument(

@@ -15,27 +15,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What went wrong.
+
+    Attributes:
+        code: The name of its gRPC code.
+        reason: The reason for programs.
+        message: The sentence for people.
+    """
+
+    code: str
+    reason: str
+    message: str
+
+    @classmethod
+    def of(cls, error: errors.HalftoneError | None) -> Fault | None:
+        """Return what is kept of an error; None for None."""
+        if error is None:
+            return None
+        return cls(code=errors.code_of(error).name, reason=error.reason, message=error.message)
+
+    def make_error(self) -> errors.HalftoneError:
+        """Return the error."""
+        kind = errors.of_code(self.code, reason=self.reason)
+        return kind(self.message, reason=self.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rejected:
     """A rejected record.
 
     Attributes:
         row: Its row in the manifest or the list of files.
         name: Its name.
-        message: Why it was rejected.
+        fault: Why it was rejected.
     """
 
     row: int
     name: str
-    message: str = ""
+    fault: Fault | None = None
 
     @classmethod
     def of(cls, ack: ImportAck) -> Rejected:
         """Return what is kept of an acknowledgement."""
-        return cls(row=ack.row, name=ack.name, message=ack.error.message if ack.error else "")
+        return cls(row=ack.row, name=ack.name, fault=Fault.of(ack.error))
 
     def make_ack(self) -> ImportAck:
         """Return the acknowledgement."""
-        error = errors.InvalidArgument(self.message) if self.message else None
+        error = self.fault.make_error() if self.fault else None
         return ImportAck(row=self.row, name=self.name, state=ImportState.REJECTED, error=error)
 
 
@@ -46,7 +73,7 @@ class Note:
     Attributes:
         state: Its state, as `importing.State` writes it.
         counts: Acknowledged records by their state.
-        problem: Why it failed; may be empty.
+        problem: Why it failed; None if it did not.
         time: When it was written, in seconds since 1970.
     """
 
@@ -58,7 +85,7 @@ class Note:
     total: int
     counts: dict[ImportState, int]
     rejected: tuple[Rejected, ...] = ()
-    problem: str = ""
+    problem: Fault | None = None
     time: float
 
 

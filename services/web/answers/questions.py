@@ -162,7 +162,9 @@ def read_choice(params: QueryParams) -> Choice:
     for label in _list_values(params, "label"):
         key, sign, value = label.partition("=")
         if not sign or not key:
-            raise errors.InvalidArgument(f"A label is KEY=VALUE, not {label!r}.", field="label")
+            raise errors.InvalidArgument(
+                f"A label is KEY=VALUE, not {label!r}.", field="label", reason="BAD_LABEL"
+            )
         labels.append((key, value))
     return Choice(
         journals=_list_values(params, "journal"),
@@ -202,6 +204,7 @@ def read_region(params: QueryParams) -> Region | None:
         raise errors.InvalidArgument(
             f"A part of a picture is four whole numbers, x,y,width,height, not {text[:60]!r}.",
             field="region",
+            reason="BAD_REGION",
         )
     x, y, width, height = map(int, match.groups())
     return Region(x, y, width, height) if width and height else None

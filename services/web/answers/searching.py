@@ -166,5 +166,6 @@ async def compare_with(client: AsyncClient, subject: Subject, image: ImageRecord
     raise errors.NotFound(
         "The two pictures have so little in common that a search does not find one by the other.",
         resource_type="comparison",
+        reason="NOTHING_IN_COMMON",
         resource_name=image.name,
     )

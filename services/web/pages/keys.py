@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from halftone.core import errors
 from halftone.services.web.pages.desk import get_desk, get_text, read_form, wants_json
 from halftone.services.web.safety import visitors
+from halftone.services.web.words import problems
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,7 +77,8 @@ async def sign_out(request: Request) -> Response:
 async def _ask_for_key(request: Request, error: errors.Unauthenticated) -> Response:
     headers = {"WWW-Authenticate": "Bearer"}
     if wants_json(request):
-        return JSONResponse({"status": 401, "detail": error.message}, 401, headers=headers)
+        said = problems.explain(error, get_desk(request).renderer.choose_language(request))
+        return JSONResponse({"status": 401, "detail": str(said)}, 401, headers=headers)
     is_read = request.method in {"GET", "HEAD"}
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     # Who follows a link from another site has not sent the cookie, which is SameSite=Strict. The

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from halftone.archive.showing import Show
 from halftone.rendering import texts
 from halftone.services.web.safety.visitors import ANYBODY
-from halftone.services.web.words import sentences
+from halftone.services.web.words import problems, sentences
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -131,6 +131,7 @@ class Renderer:
             "visitor": request.scope.get("halftone.visitor", ANYBODY),
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "explain": lambda error: problems.explain(error, language),
             "said_date": lambda image: sentences.describe_date(image, language),
             **values,
         }
