@@ -30,7 +30,7 @@ from halftone.services.web.pages import (
 from halftone.services.web.pages.desk import Desk, get_desk, wants_json
 from halftone.services.web.pages.rendering import Renderer
 from halftone.services.web.safety.forms import Forms
-from halftone.services.web.safety.gate import Gate, Rules
+from halftone.services.web.safety.gate import HEALTH, Gate, Rules
 from halftone.services.web.safety.statuses import find_status
 from halftone.services.web.safety.visitors import Visitors
 from halftone.services.web.uploads import Uploads
@@ -95,7 +95,7 @@ ROUTES: Sequence[Route] = (
     Route("/sign-in", keys.sign_in, methods=["POST"]),
     Route("/sign-out", keys.sign_out, methods=["POST"]),
     Route("/static/{version}/{name:path}", assets.show_static),
-    Route("/healthz", assets.show_health),
+    Route(HEALTH, assets.show_health),
 )
 
 
@@ -151,7 +151,11 @@ def make_app(
     app = Starlette(
         routes=ROUTES,
         lifespan=live,
-        middleware=[Middleware(Gate, rules=rules, seconds=seconds, in_flight=in_flight)],
+        middleware=[
+            Middleware(
+                Gate, rules=rules, show_error=_show_error, seconds=seconds, in_flight=in_flight
+            )
+        ],
         exception_handlers={
             errors.HalftoneError: _show_error,
             HTTPException: _show_http_error,

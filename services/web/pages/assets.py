@@ -5,34 +5,29 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from halftone.core import errors
 from halftone.services.web.answers import questions
 from halftone.services.web.pages.desk import get_desk
-from halftone.services.web.pages.rendering import STATIC
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 _FOREVER: Final = "public, max-age=31536000, immutable"
-_TYPES: Final = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
 _WIDEST: Final = 2048
 _PICTURE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
 
 
 async def show_static(request: Request) -> Response:
     """Answer `GET /static/{version}/{name}`."""
-    path = (STATIC / request.path_params["name"]).resolve()
-    if not path.is_relative_to(STATIC) or path.suffix not in _TYPES or not path.is_file():
+    renderer = get_desk(request).renderer
+    file = renderer.static_files.get(request.path_params["name"])
+    if file is None:
         raise errors.NotFound("There is no such file.")
-    current = request.path_params["version"] == get_desk(request).renderer.static_version
+    current = request.path_params["version"] == renderer.static_version
     cache = _FOREVER if current else "no-cache"
-    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": cache})
+    return Response(file.content, media_type=file.type, headers={"Cache-Control": cache})
 
 
 async def show_thumbnail(request: Request) -> Response:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
 from halftone.services.web.answers import comparing, judging, outlines, questions
-from halftone.services.web.pages.desk import get_desk
+from halftone.services.web.pages.desk import get_desk, read_author
 from halftone.services.web.words import sentences
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 VIEWS: Final = ("side", "overlay", "swipe", "blink", "difference")
-AUTHOR_COOKIE: Final = "halftone_author"
 
 
 async def show_comparison(request: Request) -> Response:
@@ -49,5 +48,5 @@ async def show_comparison(request: Request) -> Response:
         undone="undone" in params,
         place=judging.read_place(params),
         judged=(params.get("judged_a", ""), params.get("judged_b", "")),
-        author=request.cookies.get(AUTHOR_COOKIE, ""),
+        author=read_author(request),
     )

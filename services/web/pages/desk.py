@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
 
 from halftone.services.web.safety import forms
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from halftone.client import AsyncClient
     from halftone.core.settings import WebSettings
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from halftone.services.web.safety.visitors import Visitor, Visitors
     from halftone.services.web.uploads import Uploads
 
+AUTHOR_COOKIE: Final = "halftone_author"
+_AUTHOR_SECONDS: Final = 365 * 24 * 3600
 _MOST_FIELDS: Final = 2000
 _FIELD_BYTES: Final = 1 << 16
 
@@ -80,6 +84,21 @@ def get_text(form: FormData, name: str) -> str:
     """Return a field of a form as text; "" if it is missing or a file."""
     value = form.get(name)
     return value if isinstance(value, str) else ""
+
+
+def keep_author(response: Response, author: str) -> None:
+    """Keep the name with which a reader signs verdicts in the reader's browser.
+
+    It is written in per cent, because cookies hold ASCII only and names do not.
+    """
+    response.set_cookie(
+        AUTHOR_COOKIE, quote(author), max_age=_AUTHOR_SECONDS, httponly=True, samesite="strict"
+    )
+
+
+def read_author(request: Request) -> str:
+    """Return the name that `keep_author` kept; "" if there is none."""
+    return unquote(request.cookies.get(AUTHOR_COOKIE, ""))
 
 
 def wants_json(request: Request) -> bool:

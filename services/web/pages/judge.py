@@ -8,21 +8,21 @@ from urllib.parse import urlencode
 from starlette.responses import JSONResponse, RedirectResponse
 
 from halftone.services.web.answers import judging
-from halftone.services.web.pages.compare import AUTHOR_COOKIE
 from halftone.services.web.pages.desk import (
     get_desk,
     get_text,
     get_visitor,
+    keep_author,
     read_form,
     wants_json,
 )
 from halftone.services.web.pages.rendering import make_compare_url
 
 if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
     from starlette.requests import Request
     from starlette.responses import Response
 
-_YEAR_SECONDS: Final = 365 * 24 * 3600
 _PAGE: Final = 24
 
 
@@ -49,9 +49,7 @@ async def take_verdict(request: Request) -> Response:
         response: Response = JSONResponse({"verdict": verdict.id, "address": address})
     else:
         response = RedirectResponse(address, 303)
-    response.set_cookie(
-        AUTHOR_COOKIE, author, max_age=_YEAR_SECONDS, httponly=True, samesite="strict"
-    )
+    keep_author(response, author)
     return response
 
 
@@ -66,6 +64,12 @@ async def undo_verdict(request: Request) -> Response:
     return RedirectResponse(make_compare_url(a, b, undone="1", **fields), 303)
 
 
+def _read_saved(params: QueryParams) -> dict[str, str]:
+    """Return which verdict was just given on which pair; empty unless all of it is known."""
+    saved = {key: params.get(key, "") for key in ("saved", "judged_a", "judged_b")}
+    return saved if all(saved.values()) else {}
+
+
 async def show_queue(request: Request) -> Response:
     """Answer `GET /judge`: pairs worth a verdict. With `go=N`, lead to the first of them.
 
@@ -75,7 +79,7 @@ async def show_queue(request: Request) -> Response:
     params = request.query_params
     token = params.get("page", "")
     number = judging.read_number(params.get("go"))
-    saved = {key: params[key] for key in ("saved", "judged_a", "judged_b") if params.get(key)}
+    saved = _read_saved(params)
     page = await desk.client.pairs_to_judge(
         page_size=_PAGE if number is None else 1, page_token=token
     )

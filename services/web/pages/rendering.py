@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -17,7 +18,7 @@ from halftone.services.web.safety.visitors import ANYBODY
 from halftone.services.web.words import problems, sentences
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 # The code is reached through a link; what is below a folder is asked of real paths.
 FOLDER: Final = Path(__file__).resolve().parents[1]
 STATIC: Final = FOLDER / "static"
+_STATIC_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 LANGUAGE_COOKIE: Final = "halftone_language"
 # A template puts it where what comes next takes a while; what came before is sent there.
 _FLUSH: Final = Markup("<!-- -->")
@@ -46,7 +52,8 @@ class Renderer:
     def __init__(self, *, languages: Languages, form_tokens: forms.Forms) -> None:
         self._languages = languages
         self._forms = form_tokens
-        self.static_version = hash_files(STATIC)
+        self.static_files = read_static()
+        self.static_version = hash_files(self.static_files)
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(FOLDER / "templates"),
             autoescape=True,
@@ -153,11 +160,38 @@ def _list_without_language(request: Request) -> list[tuple[str, str]]:
     return [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
 
 
-def hash_files(directory: Path) -> str:
-    """Return a short hash of all files below a directory."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticFile:
+    """A file that pages are made of.
+
+    Attributes:
+        content: Its bytes.
+        type: Its media type.
+    """
+
+    content: bytes
+    type: str
+
+
+def read_static(directory: Path = STATIC) -> dict[str, StaticFile]:
+    """Return the styles, scripts and drawings of a directory by their paths below it.
+
+    They are few and small, so they are kept in memory: no address is ever taken for a path.
+    """
+    return {
+        path.relative_to(directory).as_posix(): StaticFile(
+            content=path.read_bytes(), type=_STATIC_TYPES[path.suffix]
+        )
+        for path in directory.rglob("*")
+        if path.suffix in _STATIC_TYPES and path.is_file()
+    }
+
+
+def hash_files(static: Mapping[str, StaticFile]) -> str:
+    """Return a short hash of files and their names."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(directory)).encode() + path.read_bytes())
+    for name, file in sorted(static.items()):
+        digest.update(name.encode() + file.content)
     return digest.hexdigest()[:12]
 
 

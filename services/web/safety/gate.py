@@ -7,6 +7,7 @@ form tokens, the second by `Host`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from halftone.core import errors, telemetry, wire
@@ -22,9 +24,10 @@ from halftone.services.web.safety import forms
 from halftone.services.web.safety.statuses import find_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from prometheus_client import Gauge, Histogram
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_POLICY: Final = "; ".join(
@@ -51,6 +54,8 @@ HEADERS: Final = {
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _BROWSER_SECONDS: Final = 365 * 24 * 3600
 _LOOPBACK_NAMES: Final = frozenset({"localhost"})
+UNKNOWN_HOST: Final = "UNKNOWN_HOST"
+HEALTH: Final = "/healthz"
 
 _log = telemetry.get_logger(__name__)
 
@@ -64,11 +69,13 @@ class Rules:
         most_at_once: The most requests at a time; further ones are refused.
         body_bytes: The most bytes of a request's body, by the path under which it comes; under
             "", for all other paths. The longest path that fits counts.
+        stall_seconds: The longest time without any byte of a body that has been announced.
     """
 
     hosts: frozenset[str]
     most_at_once: int
     body_bytes: dict[str, int]
+    stall_seconds: float = 60.0
 
     def find_body_limit(self, path: str) -> int:
         """Return the most bytes that a request to a path may bring."""
@@ -99,13 +106,23 @@ class Gate:
     Args:
         app: The application behind it.
         rules: What is let in.
+        show_error: Returns the answer that says why a request was refused.
         seconds: Gets the time that each answer took, by method and status.
         in_flight: Gets the number of requests that are being answered.
     """
 
-    def __init__(self, app: ASGIApp, *, rules: Rules, seconds: Histogram, in_flight: Gauge) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        rules: Rules,
+        show_error: Callable[[Request, Exception], Awaitable[Response]],
+        seconds: Histogram,
+        in_flight: Gauge,
+    ) -> None:
         self._app = app
         self._rules = rules
+        self._show_error = show_error
         self._seconds = seconds
         self._gauge = in_flight
         self._at_once = 0
@@ -143,12 +160,17 @@ class Gate:
         with self._count():
             try:
                 self._check(scope, headers)
-                limit = self._rules.find_body_limit(scope["path"])
-                bounded = _bound_body(receive, limit=limit, headers=headers)
+                bounded = _bound_body(
+                    receive,
+                    limit=self._rules.find_body_limit(scope["path"]),
+                    stall_seconds=self._rules.stall_seconds,
+                    headers=headers,
+                )
                 await self._app(scope, bounded, complete)
             except errors.HalftoneError as error:
                 status = find_status(error)
-                await PlainTextResponse(error.message + "\n", status)(scope, receive, complete)
+                answer = await self._refuse(scope, error)
+                await answer(scope, receive, complete)
             finally:
                 seconds = time.perf_counter() - started
                 self._seconds.labels(scope["method"], str(status)).observe(seconds)
@@ -159,6 +181,15 @@ class Gate:
                     status=status,
                     seconds=round(seconds, 4),
                 )
+
+    async def _refuse(self, scope: Scope, error: errors.HalftoneError) -> Response:
+        """Return the answer to a request that is not let in.
+
+        Whoever called the page by another's name gets no page: it would hold the token of a form.
+        """
+        if error.reason == UNKNOWN_HOST:
+            return PlainTextResponse(error.message + "\n", find_status(error))
+        return await self._show_error(Request(scope), error)
 
     @contextlib.contextmanager
     def _count(self) -> Iterator[None]:
@@ -177,7 +208,7 @@ class Gate:
                 "This page is not called by that name. Its operator can allow a name with "
                 "HALFTONE_WEB_HOSTS.",
                 subject="Host",
-                reason="UNKNOWN_HOST",
+                reason=UNKNOWN_HOST,
             )
         origin = headers.get("origin")
         if scope["method"] not in _SAFE_METHODS and origin is not None:
@@ -190,23 +221,35 @@ class Gate:
             raise errors.FailedPrecondition(
                 "Another site sent this form.", subject="Sec-Fetch-Site", reason="FOREIGN_ORIGIN"
             )
-        if self._at_once > self._rules.most_at_once:
+        # Whoever watches over this process must not take a full house for a dead one.
+        if self._at_once > self._rules.most_at_once and scope["path"] != HEALTH:
             raise errors.ResourceExhausted(
                 "Too many requests at a time. Try again in a moment.", retry_after=1.0
             )
 
 
-def _bound_body(receive: Receive, *, limit: int, headers: Headers) -> Receive:
-    """Return a `receive` that raises as soon as more than `limit` bytes have come."""
+def _bound_body(receive: Receive, *, limit: int, stall_seconds: float, headers: Headers) -> Receive:
+    """Return a `receive` that raises when more than `limit` bytes have come, or none for long."""
     announced = headers.get("content-length", "0")
     if not announced.isdecimal() or int(announced) > limit:
         raise _make_excess(limit)
     count = 0
+    is_complete = False
 
     async def bounded() -> Any:
-        nonlocal count
-        message = await receive()
+        nonlocal count, is_complete
+        if is_complete:
+            # What comes now is the end of the connection, for which an answer may wait.
+            return await receive()
+        try:
+            async with asyncio.timeout(stall_seconds):
+                message = await receive()
+        except TimeoutError:
+            raise errors.InvalidArgument(
+                "The rest of what was sent did not come.", field="body", reason="STALLED"
+            ) from None
         count += len(message.get("body", b""))
+        is_complete = not message.get("more_body", False)
         if count > limit:
             raise _make_excess(limit)
         return message

@@ -11,6 +11,7 @@ _BY_REASON: Final = {
     "FOREIGN_ORIGIN": 403,
     "UNKNOWN_HOST": 421,
     "TOO_MANY_BYTES": 413,
+    "STALLED": 408,
     "STORAGE_FULL": 507,
 }
 _BY_CLASS: Final = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import io
+import re
 import threading
 import time
 from concurrent import futures
@@ -38,6 +39,9 @@ def _jpeg() -> bytes:
 
 
 JPEG = _jpeg()
+
+
+_PAGE_TOKEN = re.compile(r"[0-9]{1,6}|\[.*\]", re.ASCII)
 
 
 def fails(error: errors.HalftoneError) -> Callable[[], None]:
@@ -154,6 +158,9 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             waiting = self.faults[method]
             fault = waiting.popleft() if waiting else None
         self._happen(fault, context)
+        token = getattr(request, "page_token", "")
+        if token and not _PAGE_TOKEN.fullmatch(token):
+            self._happen(fails(errors.InvalidArgument("page_token: it is none.")), context)
 
     def _happen(self, fault: Callable[[], None] | None, context: grpc.ServicerContext) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import re
 import time
 from typing import TYPE_CHECKING
@@ -45,6 +46,11 @@ class Browser(TestClient):
 
 def find_token(page: str) -> str:
     return re.search(r'name="token" value="([0-9a-f]+)"', page)[1]
+
+
+def read_field(page: str, name: str) -> str:
+    """Return what a field of a form holds."""
+    return html.unescape(re.search(rf'<input name="{name}"[^>]* value="([^"]*)"', page)[1])
 
 
 @contextlib.contextmanager
