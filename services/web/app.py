@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 _DAY_SECONDS = 24 * 3600.0
 _TIDY_SECONDS = 3600.0
+# Statuses of what passes: too many at once, a service that starts, a deadline.
+_PASSING = frozenset({429, 503, 504})
 _log = telemetry.get_logger(__name__)
 # Fields and boundaries of a form, beside its file.
 _FORM_BYTES = 1 << 20
@@ -167,7 +169,11 @@ def make_app(
         settings=settings,
         uploads=uploads,
         forms=forms,
-        renderer=Renderer(languages=read_languages(), form_tokens=forms),
+        renderer=Renderer(
+            languages=read_languages(),
+            form_tokens=forms,
+            most_bytes=settings.max_image_bytes,
+        ),
         imports=imported,
         visitors=Visitors(access),
         wait_seconds=wait_seconds,
@@ -200,7 +206,9 @@ async def _show_error(request: Request, raised: Exception) -> Response:
     headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after else {}
     if wants_json(request):
         return _tell_script(request, error, status=status, headers=headers)
-    page = await get_desk(request).renderer.render(request, "error", status=status, error=error)
+    page = await get_desk(request).renderer.render(
+        request, "error", status=status, error=error, again=_find_again(request, status=status)
+    )
     page.headers.update(headers)
     return page
 
@@ -218,6 +226,13 @@ def _tell_script(
     return JSONResponse({"status": status, "detail": said}, status, headers=headers)
 
 
+def _find_again(request: Request, *, status: int) -> str:
+    """Return the address at which to try again what may work in a moment; "" if nothing does."""
+    if request.method not in {"GET", "HEAD"} or status not in _PASSING:
+        return ""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
 async def _show_http_error(request: Request, raised: Exception) -> Response:
     """Answer what Starlette itself refuses: unknown addresses, methods, malformed forms."""
     status = raised.status_code if isinstance(raised, HTTPException) else 500
@@ -233,4 +248,6 @@ async def _show_http_error(request: Request, raised: Exception) -> Response:
     )
     if wants_json(request):
         return _tell_script(request, error, status=status)
-    return await get_desk(request).renderer.render(request, "error", status=status, error=error)
+    return await get_desk(request).renderer.render(
+        request, "error", status=status, error=error, again=""
+    )

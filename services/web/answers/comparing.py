@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from halftone.archive.showing import Show
 from halftone.core import errors
 from halftone.rendering.alignments import project
 from halftone.services.web.answers import searching
@@ -58,6 +59,17 @@ class Comparison:
     hit: Hit
     alignment: Alignment | None
     clusters: tuple[str, str]
+
+    @property
+    def are_shown(self) -> bool:
+        """Return whether the records of both let their pictures be seen."""
+        records = [self.image, *([self.subject.record] if self.subject.record else [])]
+        return all(record.show is not Show.NONE for record in records)
+
+    @property
+    def can_be_laid_over(self) -> bool:
+        """Return whether one picture can be shown over the other."""
+        return self.alignment is not None and self.are_shown
 
     @property
     def are_together(self) -> bool:

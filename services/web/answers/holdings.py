@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from halftone.services.web.answers.questions import Choice
 
 _MOST_COUNTED: Final = 1000
-_MOST_LABELS: Final = 100
+# A page stays below 150 kB; who wants a rarer value types it.
+_MOST_SHOWN: Final = 60
 _MOST_BARS: Final = 32
 
 
@@ -22,13 +23,15 @@ class Holdings:
 
     Attributes:
         total: The number of pictures under the filter.
-        journals: The number of journals, at most 1,000.
+        journals: The number of journals.
+        has_more_journals: Whether there are more journals than that, because counting ended there.
         first_year: The earliest year; empty without dates.
         last_year: The latest year.
     """
 
     total: int
     journals: int
+    has_more_journals: bool
     first_year: str
     last_year: str
 
@@ -41,11 +44,13 @@ class Facet:
         kind: `journal`, `archive`, `language` or `label`.
         values: Counts by value, the most frequent first. Values of labels are written `key=value`.
         chosen: The values that the filter asks for.
+        is_complete: Whether these are all values; otherwise the rarer ones are missing.
     """
 
     kind: str
     values: tuple[tuple[str, int], ...]
     chosen: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,7 @@ async def count_holdings(client: AsyncClient, choice: Choice) -> Holdings:
     return Holdings(
         total=facets.total,
         journals=len(facets.journals),
+        has_more_journals=len(facets.journals) >= _MOST_COUNTED,
         first_year=years[0] if years else "",
         last_year=years[-1] if years else "",
     )
@@ -82,28 +88,28 @@ async def count_choices(client: AsyncClient, choice: Choice) -> Choices:
         ignore_own_values=True,
         year_buckets=_MOST_BARS,
     )
-    labels = sorted(
-        (
-            (f"{key}={value}", count)
-            for key, values in found.labels.items()
-            for value, count in values.items()
-            # What one picture has is its own name or address, by which nobody chooses.
-            if count > 1 or (key, value) in choice.labels
-        ),
-        key=lambda item: -item[1],
-    )[:_MOST_LABELS]
+    labels = {
+        f"{key}={value}": count
+        for key, values in found.labels.items()
+        for value, count in values.items()
+        # What one picture has is its own name or address, by which nobody chooses.
+        if count > 1 or (key, value) in choice.labels
+    }
+    chosen_labels = tuple(f"{key}={value}" for key, value in choice.labels)
     facets = (
-        Facet(kind="journal", values=_items(found.journals), chosen=choice.journals),
-        Facet(kind="archive", values=_items(found.archives), chosen=choice.archives),
-        Facet(kind="language", values=_items(found.languages), chosen=choice.languages),
-        Facet(
-            kind="label",
-            values=tuple(labels),
-            chosen=tuple(f"{key}={value}" for key, value in choice.labels),
-        ),
+        _make_facet("journal", found.journals, chosen=choice.journals),
+        _make_facet("archive", found.archives, chosen=choice.archives),
+        _make_facet("language", found.languages, chosen=choice.languages),
+        _make_facet("label", labels, chosen=chosen_labels),
     )
     return Choices(facets=facets, years=found.year_histogram)
 
 
-def _items(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(counts.items())
+def _make_facet(kind: str, counts: Mapping[str, int], *, chosen: tuple[str, ...]) -> Facet:
+    values = sorted(counts.items(), key=lambda item: (item[0] not in chosen, -item[1], item[0]))
+    return Facet(
+        kind=kind,
+        values=tuple(values[:_MOST_SHOWN]),
+        chosen=chosen,
+        is_complete=len(values) <= _MOST_SHOWN,
+    )

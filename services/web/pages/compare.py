@@ -29,7 +29,7 @@ async def show_comparison(request: Request) -> Response:
         raise errors.InvalidArgument("Name two pictures to compare.", field="a")
     found = await comparing.compare(desk.client, desk.uploads, question, other=params.get("b", ""))
     view = params.get("view", "")
-    if view not in VIEWS or found.alignment is None:
+    if view not in VIEWS or not found.can_be_laid_over:
         view = "side"
     language = desk.renderer.choose_language(request)
     return await desk.renderer.render(

@@ -16,6 +16,7 @@ from halftone.archive.showing import Show
 from halftone.rendering import texts
 from halftone.services.web.safety.visitors import ANYBODY
 from halftone.services.web.words import problems, sentences
+from halftone.services.web.words.languages import tag_language
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -47,9 +48,10 @@ class Renderer:
     Args:
         languages: The languages to choose from.
         form_tokens: Makes the tokens of forms.
+        most_bytes: The most bytes of a picture to search by.
     """
 
-    def __init__(self, *, languages: Languages, form_tokens: forms.Forms) -> None:
+    def __init__(self, *, languages: Languages, form_tokens: forms.Forms, most_bytes: int) -> None:
         self._languages = languages
         self._forms = form_tokens
         self.static_files = read_static()
@@ -64,7 +66,7 @@ class Renderer:
         )
         self._environment.globals |= {
             "static": self.find_static,
-            "thumbnail_url": make_thumbnail_url,
+            "thumbnail_url": self.find_thumbnail,
             "image_url": make_image_url,
             "region_url": make_region_url,
             "picture_url": make_picture_url,
@@ -72,13 +74,25 @@ class Renderer:
             "search_url": make_search_url,
             "cluster_url": make_cluster_url,
             "flatten": texts.flatten,
+            "tag_language": tag_language,
             "format_probability": sentences.format_probability,
             "flush": _FLUSH,
+            "most_bytes": most_bytes,
         }
 
     def find_static(self, name: str) -> str:
         """Return the address of a static file. It changes with every release."""
         return f"/static/{self.static_version}/{name}"
+
+    def find_thumbnail(self, image: ImageRecord) -> str:
+        """Return the address of an image's thumbnail. It changes when the image's bytes do.
+
+        For an image that its record does not show it is a drawing that says so.
+        """
+        if image.show is Show.NONE:
+            return self.find_static("hidden.svg")
+        version = [("v", image.content_sha256[:12])] if image.content_sha256 else []
+        return "/thumbnail?" + urlencode([("name", image.name), *version])
 
     def choose_language(self, request: Request) -> Language:
         """Return the reader's language."""
@@ -193,12 +207,6 @@ def hash_files(static: Mapping[str, StaticFile]) -> str:
     for name, file in sorted(static.items()):
         digest.update(name.encode() + file.content)
     return digest.hexdigest()[:12]
-
-
-def make_thumbnail_url(image: ImageRecord) -> str:
-    """Return the address of an image's thumbnail. It changes when the image's bytes do."""
-    version = [("v", image.content_sha256[:12])] if image.content_sha256 else []
-    return "/thumbnail?" + urlencode([("name", image.name), *version])
 
 
 def make_region_url(image: ImageRecord) -> str:

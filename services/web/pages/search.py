@@ -65,7 +65,6 @@ async def show_home(request: Request) -> Response:
         "home",
         held=held,
         problem=problem,
-        max_bytes=desk.settings.max_image_bytes,
     )
 
 
@@ -178,11 +177,16 @@ def make_card(hit: Hit, *, subject: Subject, question: Question, language: Langu
 
 @dataclass(frozen=True, kw_only=True)
 class FacetView:
-    """A facet as the page shows it: the first values, and the others folded away."""
+    """A facet as the page shows it: the first values, and the others folded away.
+
+    Attributes:
+        is_complete: Whether these are all; a rarer value has to be typed otherwise.
+    """
 
     kind: str
     first: list[tuple[str, int, bool]]
     others: list[tuple[str, int, bool]]
+    is_complete: bool
 
 
 _FIRST: Final = 6
@@ -198,5 +202,12 @@ def list_facets(facets: tuple[holdings.Facet, ...]) -> list[FacetView]:
         values.sort(key=lambda item: not item[2])
         if len(values) > 1 or facet.chosen:
             first = max(_FIRST, len(facet.chosen))
-            views.append(FacetView(kind=facet.kind, first=values[:first], others=values[first:]))
+            views.append(
+                FacetView(
+                    kind=facet.kind,
+                    first=values[:first],
+                    others=values[first:],
+                    is_complete=facet.is_complete,
+                )
+            )
     return views

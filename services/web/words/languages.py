@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from babel import Locale, dates, negotiate_locale, numbers
+from babel.core import get_global
 from babel.messages import pofile
 
 if TYPE_CHECKING:
@@ -87,6 +88,20 @@ class Language:
         return str(
             dates.format_datetime(moment, "d MMM y, HH:mm 'UTC'", locale=self.locale, tzinfo=dt.UTC)
         )
+
+
+_KNOWN: Final = frozenset(Locale(ENGLISH).languages)
+_ALIASES: Final[Mapping[str, str]] = get_global("language_aliases")
+
+
+def tag_language(text: str) -> str:
+    """Return a record's language as a tag for HTML; "" if it is none, which stands for unknown.
+
+    Catalogues of libraries write `ger` or `deu-Latf`, for which browsers want `de`.
+    """
+    code = text.strip().replace("_", "-").partition("-")[0].lower()
+    code = _ALIASES.get(code, code).partition("_")[0]
+    return code if code in _KNOWN else ""
 
 
 def _make_plural(locale: Locale, catalog: Catalog) -> Callable[[int], int]:

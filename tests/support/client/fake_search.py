@@ -327,11 +327,12 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
     def CountFacets(self, request, context):
         self._begin("CountFacets", request, context)
         found = self._under(request.filter)
+        most = request.limit if request.HasField("limit") else 100
 
         def count(values):
             return [
                 search_pb2.Facet(value=value, count=number)
-                for value, number in collections.Counter(filter(None, values)).most_common()
+                for value, number in collections.Counter(filter(None, values)).most_common(most)
             ]
 
         dated = [int(record.date[:4]) for record in found if record.date[:4].isdecimal()]

@@ -1,5 +1,7 @@
 // Takes pictures that are dropped, pasted or chosen, anywhere on the page.
 const token = () => document.querySelector("meta[name=form-token]").content;
+// What a script says stands on the page, in the reader's language.
+const say = (name) => document.body.dataset[name];
 
 export function watchDrops() {
   let imports = document.querySelector("[data-import]");
@@ -27,7 +29,7 @@ export function watchDrops() {
     if (imports) {
       sendFiles(imports, dropped);
     } else if (dropped.length === 1 && !/[/]|[.]zip$/i.test(dropped[0].path)) {
-      searchBy(dropped[0].file, form);
+      searchBy(dropped[0].file);
     } else {
       imports = await offerImport(dropped);
     }
@@ -37,11 +39,11 @@ export function watchDrops() {
     if (!file) return;
     event.preventDefault();
     if (imports) sendFiles(imports, [{ path: file.name || "pasted.png", file }]);
-    else searchBy(file, form);
+    else searchBy(file);
   });
   for (const input of form?.querySelectorAll("input[type=file]") ?? []) {
     input.addEventListener("change", (event) => {
-      if (event.target.files[0]) searchBy(event.target.files[0], form);
+      if (event.target.files[0]) searchBy(event.target.files[0]);
     });
   }
   if (imports) watchImport(imports);
@@ -89,22 +91,24 @@ function carriesFiles(event) {
 }
 
 // The picture is shown at once; the search's own address follows as soon as it has been sent.
-async function searchBy(file, form) {
+async function searchBy(file) {
   if (!file) return;
-  const preview = showPreview(file, form);
+  const preview = showPreview(file);
+  if (file.size > Number(say("mostBytes"))) {
+    preview.fail(say("tooLarge"));
+    return;
+  }
   const body = new FormData();
   body.append("file", file, file.name || "picture");
-  const answer = await fetch("/pictures", {
-    method: "POST", body, headers: { accept: "application/json", "x-form-token": token() },
-  }).catch(() => null);
-  const told = await answer?.json().catch(() => null);
-  if (answer?.ok) location.assign(told.address);
-  else preview.fail(told?.detail ?? String(answer?.status ?? "–"));
+  try {
+    location.assign((await post("/pictures", body)).address);
+  } catch (error) {
+    preview.fail(error.message);
+  }
 }
 
-function showPreview(file, form) {
+function showPreview(file) {
   const main = document.getElementById("main");
-  const status = form?.querySelector("[data-status]");
   const section = document.createElement("section");
   section.className = "desk";
   const figure = document.createElement("figure");
@@ -119,7 +123,7 @@ function showPreview(file, form) {
   line.setAttribute("role", "status");
   const pulse = document.createElement("span");
   pulse.className = "pulse";
-  line.append(pulse, status?.dataset.searching ?? "…");
+  line.append(pulse, say("searching"));
   section.append(figure, line);
   const before = [...main.childNodes];
   main.replaceChildren(section);
@@ -160,9 +164,10 @@ async function listDropped(transfer) {
 
 const MOST_FILES = 100;
 const MOST_BYTES = 32 * 2 ** 20;
+const MOST_TRIES = 5;
 
-// Sends a form and tells how much of it has left; fetch cannot.
-function post(address, body, onProgress = () => {}) {
+// Sends a form and tells how much of it has left; fetch cannot. A full house is asked again.
+function post(address, body, onProgress = () => {}, tries = 1) {
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest();
     request.open("POST", address);
@@ -170,9 +175,13 @@ function post(address, body, onProgress = () => {}) {
     request.setRequestHeader("accept", "application/json");
     request.setRequestHeader("x-form-token", token());
     request.upload.addEventListener("progress", (event) => onProgress(event.loaded));
-    request.addEventListener("error", () => failed(new Error("–")));
+    request.addEventListener("error", () => failed(new Error(say("noAnswer"))));
     request.addEventListener("load", () => {
+      const wait = Number(request.getResponseHeader("retry-after"));
       if (request.status < 400 && request.response) done(request.response);
+      else if (request.status === 429 && tries < MOST_TRIES) {
+        setTimeout(() => post(address, body, onProgress, tries + 1).then(done, failed), (wait || 1) * 1000);
+      }
       else failed(new Error(request.response?.detail ?? String(request.status)));
     });
     request.send(body);

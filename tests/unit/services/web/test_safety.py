@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote, unquote
+
 import pytest
 
 from halftone.core import errors, keys
@@ -10,6 +13,7 @@ from halftone.core.settings import AccessSettings, WebSettings
 from halftone.services.web.__main__ import make_access
 from halftone.services.web.pages.records import find_link
 from halftone.services.web.safety.gate import Rules
+from halftone.v1 import search_pb2
 from tests.support.client import page
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is to be refused
@@ -114,6 +118,42 @@ def test_hostile_records_are_text(fake, browser):
     assert compared.status_code == 200
     assert "<script>alert" not in compared.text
     assert "<script>alert" not in browser.get("/images").text
+
+
+def test_no_page_asks_for_a_picture_that_its_record_does_not_show(fake, browser):
+    hidden, other = fake.names[:2]
+    fake.records[hidden].show = search_pb2.Image.NONE
+    for path in (
+        f"/search?image={hidden}",
+        f"/search?image={other}",
+        f"/image?name={hidden}",
+        "/images",
+        "/clusters",
+        "/judge",
+        f"/cluster?name={other}",
+        f"/compare?a={hidden}&b={other}&view=overlay",
+        f"/compare?a={other}&b={hidden}&view=swipe",
+    ):
+        text = browser.get(path).text
+        assert "hidden.svg" in text, path
+        for pixels in ("thumbnail", "region"):
+            asked = re.findall(rf'/{pixels}\?name=([^"&]+)', text)
+            assert hidden not in map(unquote, asked), path
+        # What nobody sees cannot be laid over anything.
+        assert "data-matrix" not in text
+    assert browser.get(f"/thumbnail?name={hidden}").status_code == 403
+    assert browser.get(f"/region?name={hidden}").status_code == 403
+
+
+def test_a_thumbnail_is_all_that_is_shown_of_a_record_that_says_so(fake, browser):
+    name = fake.names[0]
+    fake.records[name].show = search_pb2.Image.THUMBNAIL
+    assert browser.get(f"/thumbnail?name={name}").status_code == 200
+    assert browser.get(f"/region?name={name}").status_code == 403
+    for address in (f"a={name}&b={fake.names[1]}", f"a={fake.names[1]}&b={name}"):
+        text = browser.get(f"/compare?{address}").text
+        assert f"/region?name={quote(name, safe='')}" not in text
+        assert "data-matrix" in text
 
 
 @pytest.mark.parametrize("name", ["", "x", "archives/a/images/../../x", "\x00", "a" * 1000, "%00"])

@@ -194,3 +194,26 @@ def test_an_empty_archive_says_what_to_do(tmp_path):
         text = browser.get("/").text
         assert "The archive is empty" in text
         assert 'href="/import"' in text
+
+
+def test_a_page_stays_light_however_many_journals_there_are(fake, browser):
+    for number in range(200):
+        fake.add_printing(f"x{number}", journal=f"Journal no. {number:03} of a large archive")
+    for path in ("/images", f"/search?image={fake.names[0]}"):
+        text = browser.get(path).text
+        assert len(text) < 150_000
+        assert text.count('type="checkbox" name="journal"') == 60
+        # The others are typed, and chosen ones are among those that are shown.
+        assert 'name="journal" autocomplete' in text
+        sign = "&" if "?" in path else "?"
+        text = browser.get(f"{path}{sign}journal=Journal+no.+199+of+a+large+archive").text
+        assert 'value="Journal no. 199 of a large archive" checked' in text
+    text = browser.get(f"/search?image={fake.names[0]}&journal=&label=").text
+    assert "checked" not in re.sub(r"<dialog.*?</dialog>", "", text, flags=re.DOTALL)
+
+
+def test_more_journals_than_are_counted_are_said_to_be_more(fake, browser):
+    for number in range(1000):
+        fake.add_printing(f"x{number}", journal=f"Journal {number}")
+    assert "of more than 1,000 journals" in browser.get("/images").text
+    assert "<dd>1,000+</dd>" in browser.get("/").text

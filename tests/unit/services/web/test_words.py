@@ -14,7 +14,7 @@ from halftone.archive import dates
 from halftone.client import Hit, ImageRecord, Overlap, Relation, Verification, VerificationState
 from halftone.client.types import Difference
 from halftone.services.web.words import sentences
-from halftone.services.web.words.languages import LOCALES, read_languages
+from halftone.services.web.words.languages import LOCALES, read_languages, tag_language
 
 LANGUAGES = read_languages()
 ENGLISH, GERMAN, FRENCH = (LANGUAGES.choose(asked=code, accepted="") for code in ("en", "de", "fr"))
@@ -163,3 +163,22 @@ def test_the_page_is_in_the_readers_language_and_keeps_a_chosen_one(browser):
     chosen = browser.get("/?lang=fr")
     assert '<html lang="fr">' in chosen.text
     assert "Déposez une image" in browser.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("de", "de"),
+        ("ger", "de"),
+        ("deu-Latf", "de"),
+        ("fr_CA", "fr"),
+        ("EN", "en"),
+        ("grc", "grc"),
+        ("German", ""),
+        ("", ""),
+        ("xx", ""),
+        ('"><script>', ""),
+    ],
+)
+def test_a_records_language_is_a_tag_that_browsers_know(text, tag):
+    assert tag_language(text) == tag
