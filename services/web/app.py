@@ -23,6 +23,7 @@ from halftone.services.web.pages import (
     imports,
     judge,
     keys,
+    models,
     records,
     search,
     work,
@@ -90,6 +91,8 @@ ROUTES: Sequence[Route] = (
     _take("/imports/{id}/cancel", imports.cancel_import, Scope.IMPORT),
     _show("/work", work.show_work, Scope.READ),
     _take("/work/clusters", work.start_clusters, Scope.IMPORT),
+    _take("/work/promotion", models.promote, Scope.ADMIN),
+    _show("/model", models.show_model, Scope.READ),
     # Which scope it needs depends on the job.
     _take("/work/cancel", work.cancel_job, Scope.READ),
     # These show nothing of the archive.

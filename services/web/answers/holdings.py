@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _MOST_COUNTED: Final = 1000
 # A page stays below 150 kB; who wants a rarer value types it.
 _MOST_SHOWN: Final = 60
+# Of fewer pictures it cannot be known whether each has a value of its own.
+_MOST_SINGLE: Final = 20
 _MOST_BARS: Final = 32
 
 
@@ -60,10 +62,12 @@ class Choices:
     Attributes:
         facets: The fields with their values.
         years: The years in spans of equal length, counted under all of the filter but its date.
+        label_keys: The keys of all labels, those without a facet, too.
     """
 
     facets: tuple[Facet, ...]
     years: tuple[YearBucket, ...]
+    label_keys: tuple[str, ...] = ()
 
 
 async def count_holdings(client: AsyncClient, choice: Choice) -> Holdings:
@@ -92,8 +96,8 @@ async def count_choices(client: AsyncClient, choice: Choice) -> Choices:
         f"{key}={value}": count
         for key, values in found.labels.items()
         for value, count in values.items()
-        # What one picture has is its own name or address, by which nobody chooses.
-        if count > 1 or (key, value) in choice.labels
+        if (key, value) in choice.labels
+        or not (_is_identity(values) or (count == 1 and "://" in value))
     }
     chosen_labels = tuple(f"{key}={value}" for key, value in choice.labels)
     facets = (
@@ -102,7 +106,17 @@ async def count_choices(client: AsyncClient, choice: Choice) -> Choices:
         _make_facet("language", found.languages, chosen=choice.languages),
         _make_facet("label", labels, chosen=chosen_labels),
     )
-    return Choices(facets=facets, years=found.year_histogram)
+    return Choices(
+        facets=facets, years=found.year_histogram, label_keys=tuple(sorted(found.labels))
+    )
+
+
+def _is_identity(values: Mapping[str, int]) -> bool:
+    """Return whether each picture has a value of its own, such as an address.
+
+    Nobody chooses by these.
+    """
+    return len(values) > _MOST_SINGLE and max(values.values()) == 1
 
 
 def _make_facet(kind: str, counts: Mapping[str, int], *, chosen: tuple[str, ...]) -> Facet:

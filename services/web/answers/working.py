@@ -33,10 +33,12 @@ class Part:
     Attributes:
         name: `search`, `embedder` or `trainer`.
         problem: Why it does not answer; None if it does.
+        waiting: The number of its jobs that are under way or wait.
     """
 
     name: str
     problem: errors.HalftoneError | None
+    waiting: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class Work:
         training: The newest training jobs.
         versions: The model versions.
         loaded: The versions that the embedder has loaded.
+        total: The number of pictures in the archive; None if it is not known.
     """
 
     parts: tuple[Part, ...]
@@ -58,6 +61,7 @@ class Work:
     training: tuple[TrainingJob, ...]
     versions: tuple[ModelVersion, ...]
     loaded: tuple[LoadedModel, ...]
+    total: int | None
 
     @property
     def is_running(self) -> bool:
@@ -90,14 +94,22 @@ async def look(client: AsyncClient, *, with_training: bool = True) -> Work:
         parts=(
             Part(name="search", problem=total[1]),
             Part(name="embedder", problem=loaded[1]),
-            *([Part(name="trainer", problem=training[1])] if with_training else []),
+            *([_make_trainer(*training)] if with_training else []),
         ),
         grouping=grouping[0] or (),
         promotion=promotion[0],
         training=training[0] or (),
         versions=versions[0] or (),
         loaded=loaded[0] or (),
+        total=total[0].total if total[0] else None,
     )
+
+
+def _make_trainer(
+    jobs: tuple[TrainingJob, ...] | None, problem: errors.HalftoneError | None
+) -> Part:
+    under_way = [job for job in jobs or () if not job.state.is_over]
+    return Part(name="trainer", problem=problem, waiting=len(under_way))
 
 
 async def _try(call: Awaitable[T]) -> tuple[T | None, errors.HalftoneError | None]:

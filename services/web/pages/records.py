@@ -66,6 +66,7 @@ async def list_images(request: Request) -> Response:
         question=question,
         facets=list_facets(choices.facets),
         years=charts.draw_years(choices.years, question),
+        label_keys=choices.label_keys,
         address=make_address,
         filter_fields=urlencode(choice.list_fields()),
     )

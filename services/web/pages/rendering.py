@@ -153,6 +153,7 @@ class Renderer:
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "explain": lambda error: problems.explain(error, language),
+            "time_left": lambda seconds: sentences.say_time_left(seconds, language),
             "said_date": lambda image: sentences.describe_date(image, language),
             **values,
         }

@@ -111,6 +111,7 @@ async def show_search(request: Request) -> Response:
         region=questions.format_region(subject.region),
         facets=list_facets(choices.facets),
         years=charts.draw_years(choices.years, question),
+        label_keys=choices.label_keys,
         address=lambda **changes: f"/search?{question.make_query(**changes)}",
         find_results=_make_finder(
             desk, task=task, question=question, subject=subject, language=language

@@ -155,6 +155,19 @@ def describe_gap(before: ImageRecord, after: ImageRecord, language: Language) ->
     return _("about %(gap)s", gap=said) if vague else said
 
 
+def say_time_left(seconds: float, language: Language) -> str:
+    """Return how long something still takes, "about 5 minutes left"; "" if it is not known."""
+    if seconds <= 0:
+        return ""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return language.gettext("less than a minute left")
+    if minutes <= _MOST_MINUTES:
+        return language.ngettext("about one minute left", "about %(n)s minutes left", minutes)
+    return language.ngettext("about one hour left", "about %(n)s hours left", round(minutes / 60))
+
+
+_MOST_MINUTES: Final = 90
 _MONTH_DAYS: Final = 30.44
 _MOST_DAYS, _MOST_WEEKS, _MOST_MONTHS = 13, 9, 23
 _VAGUE_DAYS: Final = 100

@@ -55,7 +55,14 @@ def read_field(page: str, name: str) -> str:
 
 @contextlib.contextmanager
 def opened(
-    fake, directory: Path, *, headers=None, wait_seconds=0.15, keys_file=None, **settings
+    fake,
+    directory: Path,
+    *,
+    headers=None,
+    wait_seconds=0.15,
+    keys_file=None,
+    trainer="127.0.0.1:1",
+    **settings,
 ) -> Iterator[Browser]:
     """Yield a browser on a page of its own."""
     settings = WebSettings(
@@ -65,7 +72,7 @@ def opened(
     client = AsyncClient(
         fake.address,
         embedder=fake.address,
-        trainer="127.0.0.1:1",
+        trainer=trainer,
         retries=RetryPolicy(attempts=1),
     )
     metrics = telemetry.Metrics(service="web")

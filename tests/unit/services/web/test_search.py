@@ -217,3 +217,24 @@ def test_more_journals_than_are_counted_are_said_to_be_more(fake, browser):
         fake.add_printing(f"x{number}", journal=f"Journal {number}")
     assert "of more than 1,000 journals" in browser.get("/images").text
     assert "<dd>1,000+</dd>" in browser.get("/").text
+
+
+def test_labels_that_occur_once_can_be_chosen_and_addresses_are_not_offered(fake, browser):
+    for number in range(30):
+        name = fake.add_printing(f"labelled/{number}", journal="Die Woche", date="1914")
+        labels = fake.records[name].labels
+        labels["rubric"].values.append("weekly" if number else "only once")
+        labels["original_url"].values.append(f"https://example.org/{number}")
+        labels["shelf"].values.append(f"{number:03}")
+    text = browser.get("/images").text
+    assert 'value="rubric=weekly"' in text
+    assert 'value="rubric=only once"' in text
+    assert "example.org" not in text
+    assert 'value="shelf=' not in text
+    # What is not offered can be typed.
+    assert "there are the keys original_url, rubric, shelf" in text
+    chosen = browser.get("/images?label=shelf=007&label=").text
+    assert 'name="label" value="shelf=007" checked' in chosen
+    assert "example.org" not in chosen
+    record = browser.get("/image?name=archives/a/images/labelled/7").text
+    assert 'href="/images?label=shelf%3D007"' in record
