@@ -64,7 +64,7 @@ from halftone.client.types import (
     Verification,
     VerificationState,
 )
-from halftone.client.verdicts import Decision, Verdict
+from halftone.client.verdicts import Decision, Verdict, VerdictPage
 from halftone.core.training import TrainingOptions, TrainingSpec
 from halftone.imaging.images import Region
 from halftone.imaging.orientations import Orientation
@@ -122,6 +122,7 @@ __all__ = [
     "TrainingProgress",
     "TrainingSpec",
     "Verdict",
+    "VerdictPage",
     "Verification",
     "VerificationState",
     "YearBucket",

@@ -11,6 +11,7 @@ from halftone.v1 import verdicts_pb2 as pb
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterator
 
 
 class Decision(StrEnum):
@@ -56,6 +57,24 @@ class Verdict:
     def label(self) -> str:
         """Return the decision for people: `same`, or `same (overruled)` if it has no effect."""
         return f"{self.decision.value} (overruled)" if self.overruled else self.decision.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictPage:
+    """A page of verdicts, the newest first; iterating over it gives the verdicts.
+
+    Attributes:
+        next_page_token: The token of the next page; empty on the last page.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    next_page_token: str
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return iter(self.verdicts)
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
 
 
 def parse_verdict(message: pb.Verdict) -> Verdict:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from halftone.client import clusters, judging, threads
 from halftone.client.blocking.connection import Connection
 from halftone.client.clusters import ClusterOrder
-from halftone.client.verdicts import Decision
+from halftone.client.verdicts import Decision, VerdictPage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -216,6 +216,30 @@ class ClusterMethods(Connection):
         """
         call = clusters.judge(a, b, decision=Decision(decision), note=note, author=author)
         return self._run(call, timeout)
+
+    def verdict_page(
+        self,
+        *,
+        image: str = "",
+        history: bool = False,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> VerdictPage:
+        """Return one page of what `verdicts` iterates over, for pages that people turn.
+
+        Args:
+            image: Only verdicts on this image.
+            history: Include verdicts that have ended.
+            page_size: 1 to 1000.
+            page_token: The token of the page to return, from the page before it.
+            timeout: Deadline in seconds.
+        """
+        call = clusters.list_verdicts(
+            image=image, history=history, page_size=page_size, page_token=page_token
+        )
+        found, next_page_token = self._run(call, timeout)
+        return VerdictPage(verdicts=found, next_page_token=next_page_token)
 
     def verdicts(
         self,

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from halftone.client import AsyncClient, Verdict
 
 _PAGE: Final = 60
-_MOST_VERDICTS: Final = 50
+_VERDICTS: Final = 50
 
 
 async def show_image(request: Request) -> Response:
@@ -26,8 +25,10 @@ async def show_image(request: Request) -> Response:
     desk = get_desk(request)
     name = request.query_params.get("name", "")
     image = await desk.client.get(name)
+    token = request.query_params.get("verdicts", "")
     cluster, verdicts = await asyncio.gather(
-        comparing.find_cluster(desk.client, name), _list_verdicts(desk.client, name)
+        comparing.find_cluster(desk.client, name),
+        desk.client.verdict_page(image=name, page_size=_VERDICTS, page_token=token),
     )
     return await desk.renderer.render(
         request,
@@ -35,6 +36,7 @@ async def show_image(request: Request) -> Response:
         image=image,
         cluster=cluster,
         verdicts=verdicts,
+        are_further_verdicts=bool(token),
         region=questions.format_region(questions.read_region(request.query_params)),
         source=find_link(image.source_uri),
     )
@@ -82,12 +84,3 @@ def find_link(uri: str) -> str:
     except ValueError:
         return ""
     return uri if parts.scheme in {"http", "https"} and parts.netloc else ""
-
-
-async def _list_verdicts(client: AsyncClient, name: str) -> list[Verdict]:
-    found: list[Verdict] = []
-    async for verdict in client.verdicts(image=name, page_size=_MOST_VERDICTS):
-        found.append(verdict)
-        if len(found) >= _MOST_VERDICTS:
-            break
-    return found

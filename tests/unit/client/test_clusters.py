@@ -91,6 +91,13 @@ def test_verdicts_are_kept_listed_and_taken_back(fake, client):
     held = list(client.verdicts(page_size=1))
     assert [verdict.decision for verdict in held] == [Decision.DIFFERENT, Decision.UNSURE]
     assert len(list(client.verdicts(image=b, history=True))) == 2
+    page = client.verdict_page(image=a, page_size=1)
+    assert [verdict.decision for verdict in page] == [Decision.DIFFERENT]
+    page = client.verdict_page(image=a, page_size=1, page_token=page.next_page_token)
+    assert ([verdict.decision for verdict in page], page.next_page_token) == (
+        [Decision.UNSURE],
+        "",
+    )
     assert client.delete_verdict(last.name).end_time is not None
     assert [verdict.decision for verdict in client.verdicts()] == [Decision.UNSURE]
 

@@ -70,7 +70,7 @@ def test_the_public_names():
                 "VerificationState",
             ),
             *("Cluster", "ClusterJob", "ClusterJobState", "ClusterMember", "ClusterOrder"),
-            *("ClusterPage", "Decision", "Link", "Verdict"),
+            *("ClusterPage", "Decision", "Link", "Verdict", "VerdictPage"),
             *("JudgingPage", "JudgingReason", "PairToJudge"),
         ]
     )

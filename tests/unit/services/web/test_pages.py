@@ -16,6 +16,7 @@ from halftone.services.web.pages.clusters import mark_words
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.support.client import page
 from tests.support.client.fake_clusters import scene
+from tests.support.client.fake_search import verdict
 
 
 def test_a_record_leads_to_its_search_its_printings_and_its_archive(fake, browser):
@@ -102,6 +103,22 @@ def test_undoing_a_changed_verdict_restores_the_one_before(fake, browser):
     browser.post_form("/verdicts/undo", page="/work", a=first, b=second, verdict=saved)
     (verdict,) = fake._holding()
     assert (verdict.decision, verdict.note) == (clusters_pb2.Verdict.SAME, "same plate")
+
+
+def test_the_verdicts_on_a_record_go_on_to_their_end(fake, browser):
+    first = fake.names[0]
+    for number in range(120):
+        fake.verdicts.append(
+            verdict(first, f"archives/a/images/other{number:03}", note=f"<{number}>")
+        )
+    address, seen = f"/image?name={first}", []
+    while address:
+        text = browser.get(html.unescape(address)).text
+        seen += re.findall(r"&lt;(\d+)&gt;", text)
+        more = re.search(r'rel="next" href="([^"]+)"', text)
+        address = more[1] if more else ""
+    assert seen == [str(number) for number in reversed(range(120))]
+    assert f'href="/image?name={first}#verdicts">From the beginning' in text
 
 
 def test_what_is_no_verdict_is_refused(fake, browser):
