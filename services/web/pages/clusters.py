@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -11,7 +9,7 @@ from urllib.parse import urlencode
 from halftone.client import ClusterOrder
 from halftone.core import errors
 from halftone.rendering import texts, timelines
-from halftone.services.web.answers import questions
+from halftone.services.web.answers import captions, questions
 from halftone.services.web.pages import charts
 from halftone.services.web.pages.desk import get_desk
 from halftone.services.web.words import sentences
@@ -22,11 +20,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from halftone.client import ImageRecord
 
 _PAGE: Final = 24
-_LONGEST_CAPTION: Final = 2000
-_WORD: Final = re.compile(r"\S+")
+# A page stays below 150 kB.
+_PRINTINGS: Final = 36
+_LINKS: Final = 100
 
 
 async def list_clusters(request: Request) -> Response:
@@ -88,60 +86,78 @@ class PrintingView:
 
     Attributes:
         gap: The time since the printing before, in words.
-        caption: Its words, each with whether the earliest printing's caption has it, too.
     """
 
     printing: timelines.Printing
     gap: str
-    caption: list[tuple[str, bool]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalView:
+    """A journal in which a picture was printed.
+
+    Attributes:
+        name: Its name; empty for printings whose journal is not known.
+        printings: Its printings in chronological order.
+    """
+
+    name: str
+    printings: list[timelines.Printing]
 
 
 async def show_cluster(request: Request) -> Response:
     """Answer `GET /cluster?name=…`: the printings of a picture in the order of time.
 
-    The name is a cluster's, or that of an image of it.
+    The name is a cluster's, or that of an image of it. Printings come in pages; `from` is the
+    number of the first to show.
     """
     desk = get_desk(request)
-    cluster = await desk.client.cluster(request.query_params.get("name", ""))
+    params = request.query_params
+    cluster = await desk.client.cluster(params.get("name", ""))
     language = desk.renderer.choose_language(request)
-    printings = timelines.list_printings(cluster)
-    dated = [each for each in printings if each.span is not None]
+    everything = timelines.list_printings(cluster)
+    start = min(_read_number(params.get("from", "")) or 1, max(len(everything), 1))
+    shown = everything[start - 1 : start - 1 + _PRINTINGS]
+    before = everything[start - 2].image if start > 1 else None
     views = []
-    before: ImageRecord | None = None
-    for printing in printings:
-        image = printing.image
-        gap = sentences.describe_gap(before, image, language) if before is not None else ""
-        first = cluster.first_image
-        # In another language every word differs, which says nothing.
-        alike = not (image.language and first.language) or image.language == first.language
-        caption = mark_words(image.caption, beside=first.caption if alike else image.caption)
-        views.append(PrintingView(printing=printing, gap=gap, caption=caption))
-        before = image
+    for printing in shown:
+        gap = sentences.describe_gap(before, printing.image, language) if before is not None else ""
+        views.append(PrintingView(printing=printing, gap=gap))
+        before = printing.image
+    spans = [(each.number, each.span) for each in shown if each.span is not None]
+    numbers = {each.image.name: each.number for each in everything}
+    links = [link for link in cluster.links if link.a in numbers and link.b in numbers]
     weakest = timelines.find_weakest_link(cluster)
+    shown_links = links[:_LINKS]
+    # The most interesting one is the last.
+    shown_links += [link for link in links[_LINKS:] if link == weakest]
     return await desk.renderer.render(
         request,
         "cluster",
         cluster=cluster,
         dated=[view for view in views if view.printing.span is not None],
         undated=[view for view in views if view.printing.span is None],
-        line=charts.draw_timeline([(each.number, each.span) for each in dated if each.span]),
+        line=charts.draw_timeline(spans),
+        captions=captions.compare_captions(
+            (each.number, each.image.caption, each.image.language) for each in shown
+        ),
+        printings={each.number: each for each in shown},
+        journals=_list_journals(everything),
         weakest=weakest,
-        numbers={each.image.name: each.number for each in printings},
+        links=shown_links,
+        further_links=len(links) - len(shown_links),
+        numbers=numbers,
+        start=start,
+        end=start - 1 + len(shown),
+        step=_PRINTINGS,
         left_out=max(0, cluster.size - len(cluster.members)),
     )
 
 
-def mark_words(caption: str, *, beside: str) -> list[tuple[str, bool]]:
-    """Return the words of a caption, each with whether another caption has it at its place, too."""
-    words = _WORD.findall(texts.flatten(caption)[:_LONGEST_CAPTION])
-    others = _WORD.findall(texts.flatten(beside)[:_LONGEST_CAPTION])
-    matcher = difflib.SequenceMatcher(None, _fold(others), _fold(words), autojunk=False)
-    marked: list[tuple[str, bool]] = [(word, False) for word in words]
-    for block in matcher.get_matching_blocks():
-        for place in range(block.b, block.b + block.size):
-            marked[place] = (words[place], True)
-    return marked
-
-
-def _fold(words: Sequence[str]) -> list[str]:
-    return [word.strip(".,;:!?\"'()[]").casefold() or word for word in words]
+def _list_journals(printings: Sequence[timelines.Printing]) -> list[JournalView]:
+    """Return the journals of printings in the order of their first one, unknown ones last."""
+    by_name: dict[str, JournalView] = {}
+    for printing in printings:
+        name = texts.flatten(printing.image.journal)
+        by_name.setdefault(name, JournalView(name=name, printings=[])).printings.append(printing)
+    return sorted(by_name.values(), key=lambda journal: not journal.name)

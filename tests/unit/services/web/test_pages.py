@@ -12,7 +12,6 @@ import pytest
 
 from halftone.core import errors
 from halftone.services.web.answers.import_files import check_path
-from halftone.services.web.pages.clusters import mark_words
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.support.client import page
 from tests.support.client.fake_clusters import scene
@@ -234,16 +233,40 @@ def test_the_life_of_a_picture(fake, browser):
     assert "5 printings in 3 journals, 1898\N{EN DASH}1909" in text
     assert text.index("Earliest found printing") < text.index("3 months later")
     assert "Without a date" in text
-    assert "<mark>maison</mark>" in text
+    assert "Lay it over no. 1" in text
+    journals = text[text.index("The journals") :]
+    assert journals.index("The Sphere") < journals.index("Die Woche") < journals.index("Unknown")
     assert "the weakest link that is needed" in text
     # Nothing says that a printing was the first.
     assert "First" not in text
 
 
-def test_words_of_captions_are_marked_where_they_differ():
-    marked = mark_words("The fleet leaves Harwich, 1914", beside="The fleet leaves the harbour.")
-    assert [word for word, common in marked if not common] == ["Harwich,", "1914"]
-    assert mark_words("", beside="x") == []
+def test_captions_stand_beside_each_other_with_what_differs_marked(fake, browser):
+    for name, caption in zip(fake.names, ("The fleet <leaves>", "The fleet stays"), strict=False):
+        fake.records[name].caption, fake.records[name].language = caption, "en"
+    text = browser.get(f"/cluster?name={fake.names[0]}").text
+    assert "The fleet <del>&lt;leaves&gt;</del> <mark>stays</mark>" in text
+
+
+def test_a_large_cluster_is_shown_page_by_page_to_its_end(fake, browser):
+    first = fake.names[0]
+    for number in range(90):
+        name = fake.add_printing(
+            f"many/{number:02}", journal="Die Woche", date=f"{1910 + number}", caption="x" * 900
+        )
+        fake.link(first, name)
+    address, seen = f"/cluster?name={first}", []
+    while address:
+        text = browser.get(html.unescape(address)).text
+        assert len(text) < 150_000
+        seen += re.findall(r'<li id="p(\d+)">', text)
+        more = re.search(r'rel="next" href="([^"]+)"', text)
+        address = more[1] if more else ""
+    assert seen == [str(number) for number in range(1, 96)]
+    assert "Without a date" in text
+    assert "about one year later" in text
+    assert browser.get(f"/cluster?name={first}&from=x").status_code == 400
+    assert 'id="p95"' in browser.get(f"/cluster?name={first}&from=9999").text
 
 
 def test_files_are_imported_and_rejected_ones_listed_with_the_reason(fake, browser, tmp_path):
