@@ -322,6 +322,11 @@ class WebSettings(ServerSettings):
     """Larger pictures are refused while they arrive."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Larger pictures are refused by their header, before decoding."""
+    max_concurrent_searches: int = Field(default=8, ge=1)
+    """The most searches and comparisons of the page that run at a time."""
+    max_waiting_searches: int = Field(default=8, ge=0)
+    """The most searches and comparisons that wait for their turn. Further ones are refused with
+    429 and the time after which to try again."""
     max_import_bytes: int = Field(default=2048 * MIB, ge=1)
     """The most bytes of files that wait to be imported."""
     max_import_files: int = Field(default=20_000, ge=1)

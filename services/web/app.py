@@ -16,6 +16,7 @@ from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
 from halftone.core.keys import Scope
 from halftone.services.web.answers.importing import Imports
+from halftone.services.web.answers.turns import Turns
 from halftone.services.web.pages import (
     assets,
     clusters,
@@ -152,6 +153,7 @@ def make_app(
                 yield
             finally:
                 tidying.cancel()
+                uploads.close()
 
     app = Starlette(
         routes=ROUTES,
@@ -179,6 +181,9 @@ def make_app(
         ),
         imports=imported,
         visitors=Visitors(access),
+        turns=Turns(
+            at_once=settings.max_concurrent_searches, waiting=settings.max_waiting_searches
+        ),
         wait_seconds=wait_seconds,
     )
     return app

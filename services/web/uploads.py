@@ -7,15 +7,20 @@ have.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import contextvars
+import functools
 import hashlib
 import os
 import re
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone.core import errors, files
 from halftone.imaging import images
@@ -24,9 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _TOKEN: Final = re.compile(r"[a-z2-7]{32}")
 _TOKEN_BYTES: Final = 20
 _PREVIEW_SIDE: Final = 1024
+_BLOCK: Final = 4096
 # A picture that is looked at again and again is not written to each time.
 _TOUCH_SECONDS: Final = 3600.0
 
@@ -51,11 +60,13 @@ class Upload:
 class Uploads:
     """Keeps pictures and their previews in a directory, bounded in bytes and in time.
 
-    All methods block; call them in a thread.
+    All methods but `run` block; call them in a thread. Those that decode run in threads of their
+    own: a crowd of large pictures then keeps nobody from reading a page.
 
     Args:
         directory: Created with the first picture.
-        max_bytes: The most bytes of all pictures; those not looked at for longest go first.
+        max_bytes: The most bytes of all pictures and their previews on the disk; those not looked
+            at for longest go first.
         max_seconds: The time after which a picture that nobody looked at goes.
         max_pixels: Larger pictures are refused.
         min_free_bytes: No picture is kept when the disk has less room left.
@@ -80,6 +91,19 @@ class Uploads:
         self._now = now
         self._lock = threading.Lock()
         self._budget = images.PixelBudget(max_pixels)
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="picture")
+        # The bytes on the disk; None until they have been counted.
+        self._bytes: int | None = None
+
+    async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method that decodes, in a thread for such methods, and return its result."""
+        context = contextvars.copy_context()
+        work = functools.partial(context.run, call, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """End the threads. What waits for one is not begun any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def keep(self, content: bytes) -> Upload:
         """Keep a picture and return it with its token.
@@ -103,7 +127,11 @@ class Uploads:
             with self._lock:
                 files.replace_file(preview, small)
                 files.replace_file(path, content)
-                self._tidy(spare=token)
+                if self._bytes is not None:
+                    self._bytes += _measure(len(content)) + _measure(len(small))
+                # Thousands of pictures are not looked through for each that comes.
+                if self._bytes is None or self._bytes > self._max_bytes:
+                    self._tidy(spare=token)
         self._touch(path)
         width, height = images.size(content)
         return Upload(token=token, content=content, width=width, height=height)
@@ -168,7 +196,10 @@ class Uploads:
         entries = []
         for path in self._directory.glob("*.picture"):
             stat = path.stat()
-            entries.append((stat.st_mtime, stat.st_size, path))
+            size = _measure(stat.st_size)
+            with contextlib.suppress(FileNotFoundError):
+                size += _measure(path.with_suffix(".jpg").stat().st_size)
+            entries.append((stat.st_mtime, size, path))
         total = sum(size for _, size, _ in entries)
         for touched, size, path in sorted(entries):
             too_old = self._now() - touched > self._max_seconds
@@ -176,6 +207,12 @@ class Uploads:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".jpg").unlink(missing_ok=True)
                 total -= size
+        self._bytes = total
+
+
+def _measure(size: int) -> int:
+    """Return the bytes that a file takes on the disk, which come in blocks."""
+    return -(-size // _BLOCK) * _BLOCK
 
 
 def make_token(content: bytes) -> str:

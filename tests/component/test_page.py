@@ -11,9 +11,11 @@ import sys
 import time
 import urllib.request
 import zipfile
+from urllib.parse import quote
 
 import pytest
 
+from tests.support import hostile
 from tests.support.client import chromium
 from tests.support.client.chromium import Reader
 from tests.support.client.fake_clusters import FakeClusters, scene
@@ -228,6 +230,112 @@ def test_the_keyboard_alone_reaches_what_the_pointer_does(reader):
     assert page.evaluate("document.activeElement.id") == "file"
 
 
+def go_to(page, selector: str) -> None:
+    """Press Tab until an element has the focus, and see that a reader sees where it is."""
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            break
+    else:
+        pytest.fail(f"Tab does not lead to {selector}")
+    seen = page.evaluate(
+        "(() => { const style = getComputedStyle(document.activeElement);"
+        " return style.outlineStyle !== 'none' || style.boxShadow !== 'none'; })()"
+    )
+    assert seen, f"nobody sees that {selector} has the focus"
+
+
+@pytest.mark.slow
+def test_the_whole_way_is_gone_by_the_keyboard_alone(reader, fake, tmp_path):
+    (tmp_path / "found.jpg").write_bytes(scene())
+    page = reader.page
+    reader.go("/")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # past the head of the page
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+    chooser.value.set_files(tmp_path / "found.jpg")
+    page.wait_for_url("**/search?picture=*")
+    page.get_by_text("Found in").wait_for()
+
+    go_to(page, ".crop-frame")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**region=*")
+    page.get_by_text("Found in").wait_for()
+
+    # A filter; the next page goes on from the same box.
+    go_to(page, 'input[name=journal][value="Die Woche"]')
+    page.keyboard.press("Space")
+    page.wait_for_url("**journal=Die+Woche*")
+    page.get_by_text("Found in").wait_for()
+    assert page.evaluate("document.activeElement.value") == "Die Woche"
+
+    # The first result, compared, in another view, nearer; then all its printings.
+    page.keyboard.press("j")
+    page.keyboard.press("c")
+    page.wait_for_url(re.compile(r"/compare\?"))
+    page.keyboard.press("2")
+    page.locator(".stage.overlay").wait_for()
+    go_to(page, ".stage")
+    page.keyboard.press("+")
+    page.wait_for_url("**at=*")
+    go_to(page, "a[href^='/cluster']")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/cluster\?"))
+    go_to(page, "a[data-compare]")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/compare\?"))
+
+    # A note is typed without meaning anything else; then the verdict, and its end.
+    go_to(page, "input[name=note]")
+    page.keyboard.type("sd?")
+    assert not page.locator("dialog[open]").count()
+    go_to(page, "button[value=different]")
+    page.keyboard.press("Enter")
+    page.get_by_text("Saved.").wait_for()
+    assert [verdict.note for verdict in fake._holding()] == ["sd?"]
+    page.keyboard.press("z")
+    page.get_by_text("Taken back.").wait_for()
+    assert not fake._holding()
+
+
+def test_what_is_in_sight_stays_in_the_address(browser, served, pages):
+    """And leads somebody else to the same."""
+    find = "getComputedStyle(document.querySelector('.pane.over img')).transform"
+    with Reader(browser, served.address) as reader:
+        reader.go(pages["overlay"])
+        reader.page.locator(".stage").focus()
+        for key in ("+", "+", "ArrowRight"):
+            reader.page.keyboard.press(key)
+        reader.page.get_by_label("How much of the second picture").fill("0.25")
+        reader.page.wait_for_url("**share=0.25*")
+        link, seen = reader.page.url, reader.page.evaluate(find)
+    with Reader(browser, served.address) as other:
+        other.page.goto(link)
+        other.page.locator(".stage.overlay").wait_for()
+        numbers, others = (
+            [float(number) for number in re.findall(r"-?[0-9.]+(?:e-?[0-9]+)?", text)]
+            for text in (seen, other.page.evaluate(find))
+        )
+        assert others == pytest.approx(numbers, abs=2)
+        assert other.page.locator(".pane.over").evaluate("(pane) => pane.style.opacity") == "0.25"
+        other.page.get_by_role("button", name="Fit").click()
+        other.page.wait_for_url(re.compile(r"compare\?(?!.*at=)"))
+
+
+def test_nothing_blinks_where_no_motion_is_wanted(browser, served, pages):
+    with Reader(browser, served.address, reduced_motion="reduce") as reader:
+        reader.go(pages["overlay"].replace("overlay", "blink"))
+        reader.page.locator(".stage.blink").wait_for()
+        moving = "document.querySelector('halftone-compare').timer"
+        assert not reader.page.evaluate(moving)
+        reader.page.get_by_role("button", name="First picture / Second picture").click()
+        assert reader.page.locator(".pane.over").evaluate("(pane) => pane.style.visibility")
+        assert not reader.page.evaluate("document.getAnimations().length")
+
+
 def test_it_works_without_scripts(browser, served, tmp_path):
     (tmp_path / "found.jpg").write_bytes(scene())
     with Reader(browser, served.address, java_script_enabled=False) as reader:
@@ -244,23 +352,123 @@ def test_it_works_without_scripts(browser, served, tmp_path):
         assert page.locator(".laid.overlay svg image").count() == 2
 
 
+@pytest.fixture
+def states(pages, fake):
+    """Addresses of what pages look like when something else is the case."""
+    first = fake.names[0]
+    return {
+        "a part": f"/search?image={first}&region=20,20,300,200&journal=Die+Woche&date=1890/1950",
+        "nothing found": f"/search?image={first}&journal=None+such",
+        "no date": "/images?date=yesterday",
+        "swipe": pages["overlay"].replace("overlay", "swipe"),
+        "blink": pages["overlay"].replace("overlay", "blink"),
+        "difference": pages["overlay"].replace("overlay", "difference"),
+        "saved": f"{pages['compare']}&saved=x",
+        "of the queue": f"{pages['compare']}&place=2&left=3&saved=x&judged_a={first}&judged_b=x",
+        "taken back": f"{pages['compare']}&undone=1",
+        "no such cluster": "/clusters?size=999",
+        "gone": "/imports/0",
+    }
+
+
+# What opens what is folded away, and the list of keys.
+OPEN = """
+  for (const details of document.querySelectorAll("details")) details.open = true;
+"""
+
+
+def find_ways_barred(reader, addresses, *, widths, dark=("color-contrast",)):
+    """Return what axe finds on pages, in light and in dark, and which are wider than the window."""
+    barriers = {}
+    for name, path in addresses.items():
+        reader.go(path)
+        reader.page.evaluate(OPEN)
+        found = reader.find_barriers()
+        reader.page.emulate_media(color_scheme="dark")
+        found += reader.find_barriers(*dark)
+        reader.page.emulate_media(color_scheme="light")
+        for width in widths:
+            reader.page.set_viewport_size({"width": width, "height": 800})
+            if reader.measure_overflow():
+                found.append(f"wider than {width} pixels")
+        reader.page.set_viewport_size({"width": 1024, "height": 800})
+        if found:
+            barriers[name] = found
+    return barriers
+
+
 @pytest.mark.slow
-def test_nothing_stands_in_anybodys_way(browser, served, pages):
+def test_nothing_stands_in_anybodys_way(browser, served, pages, states):
     """No barrier that axe knows of, in light and in dark, and no page wider than its window."""
-    barriers, wide = {}, {}
+    some = {name: states[name] for name in ("a part", "nothing found", "of the queue")}
     with Reader(browser, served.address, reduced_motion="reduce") as reader:
-        for name, path in pages.items():
-            reader.go(path)
-            barriers[name] = reader.find_barriers()
-            for width in (320, 400, 2560):
-                reader.page.set_viewport_size({"width": width, "height": 800})
-                wide[name, width] = reader.measure_overflow()
-            reader.page.set_viewport_size({"width": 1024, "height": 800})
-            reader.page.emulate_media(color_scheme="dark")
-            barriers[name, "dark"] = reader.find_barriers("color-contrast")
-            reader.page.emulate_media(color_scheme="light")
-    assert not {name: found for name, found in barriers.items() if found}
-    assert not {place: pixels for place, pixels in wide.items() if pixels}
+        assert not find_ways_barred(reader, pages | some, widths=(320, 2560))
+        reader.page.keyboard.press("?")
+        assert not reader.find_barriers()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_nothing_stands_in_anybodys_way_in_any_language(
+    browser, served, pages, states, hostile_records, language
+):
+    hostile_one = quote(hostile_records[1])
+    addresses = {
+        **pages,
+        **states,
+        "a hostile record": f"/image?name={hostile_one}",
+        "hostile printings": f"/cluster?name={hostile_one}",
+        "hostile results": f"/search?image={hostile_one}",
+    }
+    addresses = {
+        name: f"{path}{'&' if '?' in path else '?'}lang={language}"
+        for name, path in addresses.items()
+    }
+    with Reader(browser, served.address, reduced_motion="reduce") as reader:
+        assert not find_ways_barred(
+            reader, addresses, widths=(320, 360, 480, 768, 1280, 1920, 2560), dark=()
+        )
+
+
+@pytest.fixture
+def hostile_records(fake):
+    """Records whose fields are all hostile; they are printings of one picture."""
+    names = [
+        fake.add_printing(
+            f"{number}/{text[:80]}",
+            journal=text,
+            caption=text,
+            page=text[:200],
+            language=text[:40],
+            rights=text,
+            source_uri=text[:200],
+            date="1914",
+        )
+        for number, text in enumerate(hostile.TEXTS)
+    ]
+    for name, text in zip(names, hostile.TEXTS, strict=True):
+        fake.records[name].labels[text[:60]].values.append(text)
+        fake.link(names[0], name)
+    yield names
+    for name in names:
+        del fake.records[name]
+    for pair in [pair for pair in fake.links if not set(pair) <= fake.records.keys()]:
+        del fake.links[pair]
+
+
+@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.soak)])
+def test_no_text_of_a_record_or_of_an_address_is_more_than_a_text(
+    browser, served, hostile_records, step
+):
+    """All records are on the first pages; the pages of each one are seen for some, or for all."""
+    first = quote(hostile_records[0])
+    paths = ["/images", f"/search?image={first}", f"/cluster?name={first}"]
+    for name in map(quote, hostile_records[1::step]):
+        paths += [f"/image?name={name}", f"/compare?a={first}&b={name}"]
+    for text in hostile.TEXTS[::step]:
+        paths += [f"/images?caption={quote(text)}", f"/search?image={quote(text)}"]
+    with Reader(browser, served.address) as reader:
+        assert not [fault for path in paths for fault in reader.look(path)]
 
 
 def test_pages_are_light(reader, pages):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 HITS: Final = 30
 """Hits on a page, the unlikely ones included."""
 _SEARCH_SECONDS: Final = 20.0
-_MOST_COMPARED: Final = 100
+# A hit of a search is no lower among its neighbours than among all pictures.
+_NEIGHBOURS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +157,7 @@ async def compare_with(client: AsyncClient, subject: Subject, image: ImageRecord
         subject.content,
         filter=near,
         crop=subject.region,
-        limit=_MOST_COMPARED,
-        verify_count=_MOST_COMPARED,
+        limit=_NEIGHBOURS,
         timeout=_SEARCH_SECONDS,
     )
     for hit in page:

@@ -74,7 +74,7 @@ async def show_preview(request: Request) -> Response:
         content = await asyncio.to_thread(desk.uploads.read_preview, token)
     else:
         width = _read_width(request.query_params.get("width", ""))
-        content = await asyncio.to_thread(
+        content = await desk.uploads.run(
             desk.uploads.cut_out, token, region=region, longest_side=width
         )
     return Response(

@@ -27,7 +27,10 @@ async def show_comparison(request: Request) -> Response:
     )
     if not question.has_picture:
         raise errors.InvalidArgument("Name two pictures to compare.", field="a")
-    found = await comparing.compare(desk.client, desk.uploads, question, other=params.get("b", ""))
+    async with desk.turns.take():
+        found = await comparing.compare(
+            desk.client, desk.uploads, question, other=params.get("b", "")
+        )
     view = params.get("view", "")
     if view not in VIEWS or not found.can_be_laid_over:
         view = "side"

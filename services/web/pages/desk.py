@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from halftone.client import AsyncClient
     from halftone.core.settings import WebSettings
     from halftone.services.web.answers.importing import Imports
+    from halftone.services.web.answers.turns import Turns
     from halftone.services.web.pages.rendering import Renderer
     from halftone.services.web.safety.visitors import Visitor, Visitors
     from halftone.services.web.uploads import Uploads
@@ -34,6 +35,7 @@ class Desk:
     """The parts of the page's process.
 
     Attributes:
+        turns: Which searches and comparisons run, and which wait.
         wait_seconds: What is answered within this time, refusals above all, gets a status of its
             own; what takes longer is sent when it comes, below what is there already.
     """
@@ -45,6 +47,7 @@ class Desk:
     renderer: Renderer
     imports: Imports
     visitors: Visitors
+    turns: Turns
     wait_seconds: float
 
 

@@ -75,7 +75,7 @@ async def take_picture(request: Request) -> Response:
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.size:
             raise errors.InvalidArgument("Choose a picture first.", field="file")
-        upload = await asyncio.to_thread(desk.uploads.keep, await file.read())
+        upload = await desk.uploads.run(desk.uploads.keep, await file.read())
         fields = [(key, value) for key, value in form.multi_items() if isinstance(value, str)]
     choice = questions.read_choice(QueryParams(fields))
     question = questions.Question(picture=upload.token, choice=choice)
@@ -99,7 +99,7 @@ async def show_search(request: Request) -> Response:
         holdings.count_choices(desk.client, question.choice),
     )
     language = desk.renderer.choose_language(request)
-    task = asyncio.ensure_future(searching.search(desk.client, subject, question))
+    task = asyncio.ensure_future(_search_in_turn(desk, subject=subject, question=question))
     done, _ = await asyncio.wait({task}, timeout=desk.wait_seconds)
     if done:
         task.result()
@@ -117,6 +117,11 @@ async def show_search(request: Request) -> Response:
             desk, task=task, question=question, subject=subject, language=language
         ),
     )
+
+
+async def _search_in_turn(desk: Desk, *, subject: Subject, question: Question) -> Answer:
+    async with desk.turns.take():
+        return await searching.search(desk.client, subject, question)
 
 
 def _make_finder(

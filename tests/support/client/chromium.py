@@ -69,6 +69,23 @@ class Reader:
     def go(self, path: str) -> None:
         self.page.goto(self.address + path, wait_until="load")
 
+    def look(self, path: str) -> list[str]:
+        """Open a page and return what ran, failed or was asked for that should not have been.
+
+        Hostile texts set `window.ran`. That a page answers with 404 or 400 is no fault.
+        """
+        self.complaints.clear()
+        self.hosts.clear()
+        self.go(path)
+        faults = [each for each in self.complaints if "Failed to load resource" not in each]
+        if self.page.evaluate("window.ran"):
+            faults.append("a script ran")
+        own = self.address.removeprefix("http://")
+        faults += [f"asked {host}" for host in self.hosts - {own}]
+        if self.measure_overflow() > 0:
+            faults.append("wider than the window")
+        return [f"{path[:80]}: {fault}" for fault in faults]
+
     def find_barriers(self, *rules: str) -> list[str]:
         """Return what axe finds on the page as it is, and where: by all rules, or by some."""
         source = resources.files("axe_playwright_python") / "axe.min.js"

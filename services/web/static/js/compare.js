@@ -22,8 +22,35 @@ class Compare extends HTMLElement {
         this.show(link.dataset.viewName);
       });
     }
+    const asked = new URLSearchParams(location.search);
+    const share = Number(asked.get("share") ?? NaN);
+    if (share >= 0 && share <= 1) this.opacity = this.seam = share;
     this.show(this.dataset.view);
+    this.goTo((asked.get("at") ?? "").split(",").map(Number));
     new ResizeObserver(() => this.draw()).observe(this.stage);
+  }
+
+  // Shows a part of the first picture's frame: left, top, width and height in its pixels.
+  goTo([x, y, w, h]) {
+    if (![x, y, w, h].every(Number.isFinite) || w <= 0 || h <= 0) return;
+    const [width, height] = this.room;
+    this.scale = Math.min(Math.max(Math.min(width / w, height / h), 0.02), 40);
+    this.centre = [x + w / 2, y + h / 2];
+    this.isFitted = false;
+    this.draw();
+  }
+
+  // What is in sight, and how, stays in the address, so that it can be shared and loaded again.
+  keepPlace() {
+    const address = new URL(location.href);
+    const [width, height] = this.room.map((side) => side / this.scale);
+    const place = [this.centre[0] - width / 2, this.centre[1] - height / 2, width, height].map(Math.round);
+    const share = { overlay: this.opacity, swipe: this.seam }[this.view];
+    if (this.isFitted) address.searchParams.delete("at");
+    else address.searchParams.set("at", place.join(","));
+    if (share === undefined || share === 0.5) address.searchParams.delete("share");
+    else address.searchParams.set("share", share.toFixed(2));
+    if (address.href !== location.href) history.replaceState(null, "", address);
   }
 
   disconnectedCallback() {
@@ -179,6 +206,7 @@ class Compare extends HTMLElement {
     const [width, height] = this.room;
     this.scale = Math.min(width / w, height / h) * 0.96;
     this.centre = [x + w / 2, y + h / 2];
+    this.isFitted = true;
     this.draw();
   }
 
@@ -189,6 +217,7 @@ class Compare extends HTMLElement {
       ? [(at.clientX - box.left) % (width + 2), at.clientY - box.top]
       : [width / 2, height / 2];
     const fixed = [0, 1].map((axis) => this.centre[axis] + (point[axis] - [width, height][axis] / 2) / this.scale);
+    this.isFitted = false;
     this.scale = Math.min(Math.max(this.scale * factor, 0.02), 40);
     this.centre = [0, 1].map((axis) => fixed[axis] - (point[axis] - [width, height][axis] / 2) / this.scale);
     this.draw();
@@ -198,6 +227,7 @@ class Compare extends HTMLElement {
     const step = 60 / this.scale;
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     if (moves[event.key]) {
+      this.isFitted = false;
       this.centre = this.centre.map((value, axis) => value + moves[event.key][axis]);
       this.draw();
     } else if (event.key === "+" || event.key === "=") this.zoom(1.25);
@@ -227,6 +257,7 @@ class Compare extends HTMLElement {
         if (input) input.value = this.seam;
         this.draw();
       } else {
+        this.isFitted = false;
         this.centre = this.centre.map((value, axis) => value - (now[axis] - before[axis]) / this.scale);
         this.draw();
       }
@@ -273,6 +304,7 @@ class Compare extends HTMLElement {
   sharpen(matrices) {
     const density = Math.min(devicePixelRatio || 1, 2);
     this.linkDetails(matrices);
+    this.keepPlace();
     this.panes.forEach((each, index) => {
       const [w] = this.sizes[index];
       const [x, y, across, down] = this.findPart(matrices[index], index);

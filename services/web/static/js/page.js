@@ -15,8 +15,18 @@ for (const details of document.querySelectorAll("[data-folds-when-narrow]")) {
 
 for (const form of document.querySelectorAll("[data-filters]")) {
   form.addEventListener("change", (event) => {
-    if (event.target.type === "checkbox") form.requestSubmit();
+    if (event.target.type !== "checkbox") return;
+    keep("chosen", [event.target.name, event.target.value, scrollY]);
+    form.requestSubmit();
   });
+  // Whoever chooses by the keyboard goes on from the same box.
+  const [name, value, place] = take("chosen") ?? [];
+  const box = [...form.querySelectorAll("input[type=checkbox]")].find((each) => each.name === name && each.value === value);
+  if (box) {
+    box.closest("details:not(.filter-box)")?.setAttribute("open", "");
+    box.focus({ preventScroll: true });
+    scrollTo({ top: place, behavior: "instant" });
+  }
   // Empty fields would only make the address longer.
   form.addEventListener("formdata", (event) => {
     for (const [name, value] of [...event.formData]) {
@@ -41,4 +51,17 @@ if (refreshed) {
     setTimeout(reload, Number(refreshed.dataset.refresh));
   };
   setTimeout(reload, Number(refreshed.dataset.refresh));
+}
+
+// Where storage is switched off, the next page begins at its top.
+function keep(name, value) {
+  try { sessionStorage.setItem(name, JSON.stringify(value)); } catch { /* see above */ }
+}
+
+function take(name) {
+  try {
+    const value = JSON.parse(sessionStorage.getItem(name));
+    sessionStorage.removeItem(name);
+    return value;
+  } catch { return null; }
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import threading
 
 import pytest
 from PIL import Image
@@ -55,6 +57,7 @@ def test_pictures_that_nobody_looked_at_go(tmp_path, clock):
     uploads.keep(old)
     touch(tmp_path, old, clock.now - 101)
     uploads.keep(new)
+    uploads.remove_expired()
     with pytest.raises(errors.NotFound):
         uploads.get(make_token(old))
     assert uploads.get(make_token(new))
@@ -73,12 +76,41 @@ def test_looking_at_a_picture_keeps_it(tmp_path, clock):
 
 def test_the_ones_not_looked_at_for_longest_make_room(tmp_path, clock):
     contents = [picture(shade) for shade in range(4)]
-    uploads = make(tmp_path, clock, max_bytes=2 * max(map(len, contents)) + 1)
+    # Each picture takes a block of the disk, and so does its preview.
+    uploads = make(tmp_path, clock, max_bytes=4 * 4096)
     for place, content in enumerate(contents):
         uploads.keep(content)
         touch(tmp_path, content, clock.now - 50 + place)
     kept = {path.stem for path in tmp_path.glob("*.picture")}
     assert kept == {make_token(content) for content in contents[2:]}
+
+
+def test_previews_count_too(tmp_path, clock):
+    """Small files may have large previews."""
+    contents = [picture(shade, size=(1000, 900)) for shade in range(3)]
+    uploads = make(tmp_path, clock, max_bytes=40_000)
+    for place, content in enumerate(contents):
+        uploads.keep(content)
+        touch(tmp_path, content, clock.now - 50 + place)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 40_000
+    assert sum(map(len, contents)) < 40_000
+    # Another process counts what it finds.
+    uploads = make(tmp_path, clock, max_bytes=40_000)
+    uploads.keep(picture(9, size=(1000, 900)))
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 40_000
+
+
+async def test_a_crowd_of_large_pictures_keeps_nobody_from_reading_a_page(tmp_path, clock):
+    uploads = make(tmp_path, clock)
+    held = threading.Event()
+    waiting = [asyncio.ensure_future(uploads.run(held.wait, 60)) for _ in range(100)]
+    try:
+        kept = await asyncio.to_thread(uploads.keep, picture(1))
+        assert await asyncio.to_thread(uploads.get, kept.token)
+    finally:
+        held.set()
+        await asyncio.gather(*waiting)
+        uploads.close()
 
 
 def test_a_full_disk_takes_no_picture(tmp_path, clock):
