@@ -336,6 +336,27 @@ def test_nothing_blinks_where_no_motion_is_wanted(browser, served, pages):
         assert not reader.page.evaluate("document.getAnimations().length")
 
 
+def test_paper_gets_what_is_there_to_read_and_its_address(reader, pages):
+    page = reader.page
+    for name in ("search", "record", "compare", "cluster"):
+        reader.go(pages[name])
+        if name == "search":
+            page.get_by_text("Found in").wait_for()
+        if name == "compare":
+            page.locator(".stage.side").wait_for()
+        page.emulate_media(media="print", color_scheme="dark")
+        assert (
+            not page.locator("nav, button, input, .stage, .crop-frame")
+            .locator("visible=true")
+            .count()
+        )
+        assert page.locator("footer .printed").inner_text().startswith(f"From {page.url}, as of")
+        assert page.locator("main img").locator("visible=true").count()
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+        page.emulate_media(media="screen", color_scheme="light")
+        assert not page.locator(".printed").locator("visible=true").count()
+
+
 def test_it_works_without_scripts(browser, served, tmp_path):
     (tmp_path / "found.jpg").write_bytes(scene())
     with Reader(browser, served.address, java_script_enabled=False) as reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,9 @@ class Renderer:
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "explain": lambda error: problems.explain(error, language),
             "time_left": lambda seconds: sentences.say_time_left(seconds, language),
+            # For paper, where a link is its address.
+            "address_here": _find_address(request),
+            "now": dt.datetime.now(dt.UTC),
             "said_date": lambda image: sentences.describe_date(image, language),
             **values,
         }
@@ -200,6 +204,12 @@ def read_static(directory: Path = STATIC) -> dict[str, StaticFile]:
         for path in directory.rglob("*")
         if path.suffix in _STATIC_TYPES and path.is_file()
     }
+
+
+def _find_address(request: Request) -> str:
+    """Return the whole address of a page, in no language."""
+    url = request.url
+    return str(url.remove_query_params("lang") if "lang" in request.query_params else url)
 
 
 def hash_files(static: Mapping[str, StaticFile]) -> str:

@@ -103,7 +103,11 @@ class Compare extends HTMLElement {
     });
     const line = make("p", "actions");
     line.append(...this.details);
-    this.querySelector(".plain-views").replaceChildren(this.stage, this.controls, line);
+    const plain = this.querySelector(".plain-views");
+    // Paper has no use for the stage; it gets the pictures as they are without a script.
+    const printed = make("div", "printed");
+    printed.append(...plain.childNodes);
+    plain.append(this.stage, this.controls, line, printed);
     this.stage.addEventListener("pointerdown", (event) => this.drag(event));
     this.stage.addEventListener("keydown", (event) => this.press(event));
     this.stage.addEventListener("wheel", (event) => {

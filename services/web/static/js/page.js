@@ -9,6 +9,10 @@ document.documentElement.classList.add("scripted");
 watchDrops();
 watchKeys();
 
+addEventListener("beforeprint", () => {
+  for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
+});
+
 for (const details of document.querySelectorAll("[data-folds-when-narrow]")) {
   if (matchMedia("(max-width: 60rem)").matches) details.open = false;
 }
