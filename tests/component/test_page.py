@@ -18,7 +18,8 @@ import pytest
 from tests.support import hostile
 from tests.support.client import chromium
 from tests.support.client.chromium import Reader
-from tests.support.client.fake_clusters import FakeClusters, scene
+from tests.support.client.fake_clusters import scene
+from tests.support.client.fake_models import METRICS, SPEC, FakeModels
 
 
 class Served:
@@ -57,8 +58,10 @@ class Served:
 
 @pytest.fixture(scope="module")
 def fake():
-    with FakeClusters() as server:
+    with FakeModels() as server:
         server.names = server.story()
+        server.add_version("new/2", spec=SPEC, metrics=METRICS)
+        server.add_version("old/1", active=True)
         yield server
 
 
@@ -97,6 +100,7 @@ def pages(fake):
         "cluster": f"/cluster?name={first}",
         "import": "/import",
         "work": "/work",
+        "model": "/model?name=new/2",
         "sign-in": "/sign-in",
         "error": "/nowhere",
     }

@@ -10,6 +10,32 @@ from halftone.v1 import models_pb2_grpc
 from tests.support.client.fake_clusters import FakeClusters
 from tests.support.client.fake_search import fails
 
+SPEC = {
+    "preprocessing": {"size": 112},
+    "parents": ["old/1"],
+    "initial_weights": {"name": "ImageNet <weights>", "licence": "BSD-3-Clause"},
+    "training": {
+        "objective": "metric",
+        "finished": "2026-11-23",
+        "data": [{"name": "<b>press</b>", "images": 7054, "rights": ["Public domain."]}],
+    },
+}
+METRICS = {
+    "history": [{"step": 1}],
+    "test": {"queries": 40, "recall_at_1": 0.75, "map": 0.5},
+    "parent": {"version": "old/1", "test": {"queries": 40, "recall_at_1": 0.625}},
+    "press-archive": {
+        "metrics": {
+            "queries": 155,
+            "pairs": 88,
+            "recall_at_1": 0.871,
+            "recall_at_p90": 0.83,
+            "intervals": {"recall_at_1": [0.79, 0.94]},
+        }
+    },
+    "calibration": {"pairs": 1200, "precision_at_90": 0.992, "recall_at_90": 0.847, "on": "some"},
+}
+
 
 class FakeModels(FakeClusters, models_pb2_grpc.ModelServiceServicer):
     """Keeps model versions and the last promotion in memory; one that runs waits for the test.

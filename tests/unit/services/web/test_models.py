@@ -15,34 +15,8 @@ from halftone.services.web.words import sentences
 from halftone.services.web.words.languages import read_languages
 from halftone.v1 import models_pb2 as pb
 from tests.support.client import page
-from tests.support.client.fake_models import FakeModels
+from tests.support.client.fake_models import METRICS, SPEC, FakeModels
 from tests.support.client.fake_trainer import FakeTrainer
-
-SPEC = {
-    "preprocessing": {"size": 112},
-    "parents": ["old/1"],
-    "initial_weights": {"name": "ImageNet <weights>", "licence": "BSD-3-Clause"},
-    "training": {
-        "objective": "metric",
-        "finished": "2026-11-23",
-        "data": [{"name": "<b>press</b>", "images": 7054, "rights": ["Public domain."]}],
-    },
-}
-METRICS = {
-    "history": [{"step": 1}],
-    "test": {"queries": 40, "recall_at_1": 0.75, "map": 0.5},
-    "parent": {"version": "old/1", "test": {"queries": 40, "recall_at_1": 0.625}},
-    "press-archive": {
-        "metrics": {
-            "queries": 155,
-            "pairs": 88,
-            "recall_at_1": 0.871,
-            "recall_at_p90": 0.83,
-            "intervals": {"recall_at_1": [0.79, 0.94]},
-        }
-    },
-    "calibration": {"pairs": 1200, "precision_at_90": 0.992, "recall_at_90": 0.847, "on": "some"},
-}
 
 
 @pytest.fixture
