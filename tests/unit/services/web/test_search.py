@@ -194,6 +194,8 @@ def test_an_empty_archive_says_what_to_do(tmp_path):
         text = browser.get("/").text
         assert "The archive is empty" in text
         assert 'href="/import"' in text
+        # It takes pictures itself.
+        assert re.search(r'<form class="drop import" action="/imports"[^>]* data-import>', text)
 
 
 def test_a_page_stays_light_however_many_journals_there_are(fake, browser):
