@@ -15,9 +15,23 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.matching.differences import Difference, find_differences, weigh_pieces
-from halftone.matching.judge import describe, load_packaged
-from halftone.matching.tiles import MOST_ODDS, STEP, TILE, corners_of, measure, tile_terms
+from halftone.matching import difference_map, judge
+from halftone.matching.differences import (
+    Difference,
+    find_differences,
+    spread_cells,
+    weigh_pieces,
+)
+from halftone.matching.seen import describe
+from halftone.matching.tiles import (
+    MOST_ODDS,
+    STEP,
+    TILE,
+    bounds_of,
+    corners_of,
+    measure,
+    tile_terms,
+)
 
 if TYPE_CHECKING:
     from halftone.matching.tiles import Box, Tiles
@@ -62,6 +76,8 @@ class TileEvidence:
             men of another position on the same board.
         judgement: The logarithm of the odds that what both show is one picture, no furniture, by
             `halftone.matching.judge`; 0 until it is judged.
+        changed: The share of the largest part that shows something else, by
+            `halftone.matching.difference_map`, 0 to 1; 0 until it is looked at.
     """
 
     agreeing: float
@@ -72,6 +88,7 @@ class TileEvidence:
     contradicting: float
     differing: float
     judgement: float = 0.0
+    changed: float = 0.0
 
     @property
     def broad(self) -> float:
@@ -88,6 +105,21 @@ class TileEvidence:
     def likeness(self) -> float:
         """Return how far the largest part is like the printing of a picture: 0 to 1."""
         return self.broad * self.faithful
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What networks see of two registered pictures.
+
+    Attributes:
+        judgement: The logarithm of the odds that what both show is one picture, no furniture.
+        changed: The share of the largest part that shows something else, 0 to 1.
+        differences: What differs within that part, the most certain first.
+    """
+
+    judgement: float
+    changed: float
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,23 +141,33 @@ class Agreement:
     odds: Floats
     tiles: Tiles
 
-    def find_differences(self) -> tuple[Difference, ...]:
-        """Return what differs within the largest part that agrees, the most certain first.
+    def look(self) -> Look:
+        """Look at both pictures: is what they share a picture, and where does it differ?
+
+        It takes longer than the comparison of tiles, so only overlaps that are kept are looked at.
+        Where nothing agrees there is nothing that could speak for a picture.
+        """
+        seen = describe(*self.tiles.pictures, self.tiles.mask)
+        judgement = judge.load_packaged()(seen)
+        differing = spread_cells(difference_map.load_packaged()(seen), shape=self.tiles.mask.shape)
+        bounds = self._find_bounds()
+        if bounds is None:
+            return Look(judgement=min(judgement, 0.0), changed=0.0, differences=())
+        left, top, right, bottom = (round(each / 2) for each in bounds)
+        return Look(
+            judgement=judgement,
+            changed=float(differing[top:bottom, left:right].mean()),
+            differences=find_differences(differing, within=bounds, to_frame=self.tiles.to_frame),
+        )
+
+    def _find_bounds(self) -> tuple[float, float, float, float] | None:
+        """Return left, top, right and bottom of the largest part that agrees, in the frame.
 
         A large difference is a hole as well, so here the part may lie across a hole.
         """
         agrees, contradicts = _split(self.odds)
         within = _parts(agrees, contradicts, inside=self.tiles.inside, hole=None)
-        return find_differences(self.tiles, self.odds, within=within[:1])
-
-    def judge(self) -> float:
-        """Return the logarithm of the odds that what both pictures show is one picture.
-
-        It takes longer than the comparison of tiles, so only overlaps that are kept are judged.
-        Where nothing agrees there is nothing that could speak for a picture.
-        """
-        judged = load_packaged()(describe(*self.tiles.pictures, self.tiles.mask))
-        return judged if len(self.parts) else min(judged, 0.0)
+        return bounds_of(within[0], shape=self.odds.shape) if within else None
 
     def odds_at(self, points: Floats) -> Floats:
         """Return the odds of the tiles around points of the first picture, [N]; 0 outside."""

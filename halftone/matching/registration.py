@@ -75,6 +75,28 @@ def find_homography(
     )
 
 
+def find_similarity(p: Floats, q: Floats) -> tuple[Doubles, NDArray[np.bool_]] | None:
+    """Return a shift, turn and scale from p to q, [3, 3], and the pairs that agree, [N].
+
+    Few points in a corner fix these, where a homography found by them is wild in the other corner.
+    None if too few agree.
+    """
+    found, mask = cv2.estimateAffinePartial2D(
+        p,
+        q,
+        method=cv2.RANSAC,
+        ransacReprojThreshold=TOLERANCE,
+        maxIters=_ITERATIONS,
+        confidence=_CONFIDENCE,
+    )
+    if found is None or not np.isfinite(found).all():
+        return None
+    inliers = mask.ravel().astype(bool)
+    if inliers.sum() < MIN_INLIERS:
+        return None
+    return np.vstack([found, [0, 0, 1.0]]), inliers
+
+
 def _sample_homography(
     p: Floats, q: Floats, *, vote: NDArray[np.intp]
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:

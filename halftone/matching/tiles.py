@@ -132,20 +132,26 @@ def tile_terms(tiles: Tiles) -> Floats:
     return np.stack(terms, axis=-1).astype(np.float32)
 
 
-def corners_of(boxes: list[Box], *, shape: tuple[int, ...], to_frame: Doubles) -> Doubles:
-    """Return corners of rectangles of tiles, in the first picture; float64 [P, 4, 2].
+def bounds_of(box: Box, *, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a rectangle of tiles in the frame.
 
     Tiles overlap, so a rectangle ends where its outermost tiles are half over, except at the edge.
     """
-    corners = np.empty((len(boxes), 4, 2))
-    for at, (rows, columns) in enumerate(boxes):
-        (top, bottom), (left, right) = (
-            (
-                each.start * STEP + (each.start > 0) * (TILE - STEP) / 2,
-                (each.stop - 1) * STEP + TILE - (each.stop < count) * (TILE - STEP) / 2,
-            )
-            for each, count in zip((rows, columns), shape, strict=True)
+    (top, bottom), (left, right) = (
+        (
+            each.start * STEP + (each.start > 0) * (TILE - STEP) / 2,
+            (each.stop - 1) * STEP + TILE - (each.stop < count) * (TILE - STEP) / 2,
         )
+        for each, count in zip(box, shape, strict=True)
+    )
+    return left, top, right, bottom
+
+
+def corners_of(boxes: list[Box], *, shape: tuple[int, ...], to_frame: Doubles) -> Doubles:
+    """Return corners of rectangles of tiles, in the first picture; float64 [P, 4, 2]."""
+    corners = np.empty((len(boxes), 4, 2))
+    for at, box in enumerate(boxes):
+        left, top, right, bottom = bounds_of(box, shape=shape)
         corners[at] = [[left, top], [right, top], [right, bottom], [left, bottom]]
     # `to_frame` scales and shifts.
     placed: Doubles = (corners - to_frame[:2, 2]) / to_frame[0, 0]

@@ -25,6 +25,7 @@ from halftone.matching.registration import (
     TOLERANCE,
     Matches,
     find_homography,
+    find_similarity,
     hull_of,
     is_plausible,
     jacobian_of,
@@ -94,6 +95,46 @@ def compare_tiles(query: LocalFeatures, candidate: LocalFeatures) -> list[dense.
     first, second = sorted((query, candidate), key=_weight, reverse=True)
     found = _find(first, second, sides=(False, True))
     return [each.tiles for each in found if each.tiles is not None]
+
+
+def compare_framed(
+    query: LocalFeatures, candidate: LocalFeatures
+) -> tuple[dense.Agreement, Doubles] | None:
+    """Compare two printings; return what tiles say of all they share, and where it is compared.
+
+    Returns:
+        The agreement, and [3, 3], which takes pixels of the query to the frame of the comparison;
+        None if nothing registers, or one of them is mirrored or a negative.
+    """
+    turned_round = _weight(query) < _weight(candidate)
+    first, second = (candidate, query) if turned_round else (query, candidate)
+    found = _find(first, second, sides=(False,))
+    if not found or found[0].tiles is None or found[0].query.negative:
+        return None
+    agreement, tiles = found[0], found[0].tiles
+    shrunk = agreement.candidate.shrunk if turned_round else agreement.query.shrunk
+    laid = np.linalg.inv(agreement.homography) if turned_round else np.eye(3)
+    placed: Doubles = tiles.tiles.to_frame @ laid @ np.diag([shrunk, shrunk, 1.0])
+    return tiles, placed
+
+
+def compare_at(
+    query: LocalFeatures, candidate: LocalFeatures, homography: Doubles
+) -> dense.Agreement | None:
+    """Compare two pictures tile by tile as a homography lays them upon each other.
+
+    Args:
+        query: Features of one picture, with its copy.
+        candidate: Features of the other picture.
+        homography: [3, 3], takes points of the query to points of the candidate, in pixels.
+
+    Returns:
+        What tiles say; None if the frames do not meet, or a copy is missing.
+    """
+    first, second = _Side.of(query), _Side.of(candidate)
+    within = np.diag([second.shrunk, second.shrunk, 1.0]) @ homography
+    within = within @ np.diag([1 / first.shrunk, 1 / first.shrunk, 1.0])
+    return _compare_tiles(first, second, within)
 
 
 def _find(
@@ -174,7 +215,7 @@ class _Agreement:
     support: Doubles  # what inliers vouch for, in the query
     tiles: dense.Agreement | None
     rivals: int = 0
-    judgement: float = 0.0
+    look: dense.Look | None = None
 
     @property
     def count(self) -> int:
@@ -226,23 +267,19 @@ def _register(
     """Return the agreement on a homography, or none if no press and scanner can make it."""
     p = matches.p
     shared = polygons.shared_part(homography, query.size, candidate.size)
+    if shared is not None and not is_plausible(homography, shared):
+        # What a few inliers in a corner say of the rest of the picture.
+        agreed = find_similarity(p[inliers], matches.q[inliers])
+        if agreed is None:
+            return []
+        homography, inliers = agreed[0], _narrow(inliers, agreed[1])
+        shared = polygons.shared_part(homography, query.size, candidate.size)
     hull = hull_of(p[inliers])
     if shared is None or not is_plausible(homography, hull):
         return []
     support = polygons.intersection(shared, polygons.grow(hull, by=_REACH * SIDE))
     if len(support) < 3:  # noqa: PLR2004 - a triangle
         return []
-    ours, theirs = query.grey(), candidate.grey()
-    found = None
-    if ours is not None and theirs is not None:
-        found = dense.compare(
-            ours,
-            theirs,
-            homography,
-            first_size=query.size,
-            second_size=candidate.size,
-            meeting=shared,
-        )
     return [
         _Agreement(
             query=query,
@@ -253,9 +290,31 @@ def _register(
             inliers=inliers,
             shared=shared,
             support=support,
-            tiles=found,
+            tiles=_compare_tiles(query, candidate, homography),
         )
     ]
+
+
+def _narrow(rows: NDArray[np.bool_], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the rows without those of them that were not kept."""
+    narrowed = rows.copy()
+    narrowed[rows] = kept
+    return narrowed
+
+
+def _compare_tiles(query: _Side, candidate: _Side, homography: Doubles) -> dense.Agreement | None:
+    meeting = polygons.shared_part(homography, query.size, candidate.size)
+    ours, theirs = query.grey(), candidate.grey()
+    if meeting is None or ours is None or theirs is None:
+        return None
+    return dense.compare(
+        ours,
+        theirs,
+        homography,
+        first_size=query.size,
+        second_size=candidate.size,
+        meeting=meeting,
+    )
 
 
 def _distinct(agreements: list[_Agreement]) -> list[_Agreement]:
@@ -278,14 +337,16 @@ def _judge_and_sort(agreements: list[_Agreement]) -> list[_Agreement]:
     """Judge each agreement; return the one first that is most a picture over the largest area."""
     for each in agreements:
         if each.tiles is not None:
-            each.judgement = each.tiles.judge()
+            each.look = each.tiles.look()
     return sorted(agreements, key=_rank, reverse=True)
 
 
 def _rank(agreement: _Agreement) -> tuple[float, int]:
     # Furniture may be much larger than the picture. Two that surely are pictures go by area.
-    area = 0.0 if agreement.tiles is None else agreement.tiles.area
-    return area * float(np.exp(min(agreement.judgement, _SURE))), agreement.count
+    if agreement.tiles is None or agreement.look is None:
+        return 0.0, agreement.count
+    odds = float(np.exp(min(agreement.look.judgement, _SURE)))
+    return agreement.tiles.area * odds, agreement.count
 
 
 def _lie_alike(one: _Side, other: _Side) -> bool:
@@ -367,7 +428,7 @@ def _overlap(agreement: _Agreement) -> Overlap:
     if query.mirrored:
         width = query.size[0] / query.shrunk
         full = full @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
-    tiles = agreement.tiles
+    tiles, look = agreement.tiles, agreement.look
     corners, there = _in_pictures(agreement, part)
     return Overlap(
         inliers=agreement.count,
@@ -385,12 +446,14 @@ def _overlap(agreement: _Agreement) -> Overlap:
         negative=query.negative,
         parts=() if tiles is None else tuple(_part(agreement, each) for each in tiles.parts),
         differences=()
-        if tiles is None
+        if look is None
         else tuple(
             Difference(part=_part(agreement, each.part), share=each.share, certainty=each.certainty)
-            for each in tiles.find_differences()
+            for each in look.differences
         ),
-        evidence=None if tiles is None else replace(tiles.evidence, judgement=agreement.judgement),
+        evidence=None
+        if tiles is None or look is None
+        else replace(tiles.evidence, judgement=look.judgement, changed=look.changed),
     )
 
 
