@@ -75,28 +75,6 @@ def find_homography(
     )
 
 
-def find_similarity(p: Floats, q: Floats) -> tuple[Doubles, NDArray[np.bool_]] | None:
-    """Return a shift, turn and scale from p to q, [3, 3], and the pairs that agree, [N].
-
-    Few points in a corner fix these, where a homography found by them is wild in the other corner.
-    None if too few agree.
-    """
-    found, mask = cv2.estimateAffinePartial2D(
-        p,
-        q,
-        method=cv2.RANSAC,
-        ransacReprojThreshold=TOLERANCE,
-        maxIters=_ITERATIONS,
-        confidence=_CONFIDENCE,
-    )
-    if found is None or not np.isfinite(found).all():
-        return None
-    inliers = mask.ravel().astype(bool)
-    if inliers.sum() < MIN_INLIERS:
-        return None
-    return np.vstack([found, [0, 0, 1.0]]), inliers
-
-
 def _sample_homography(
     p: Floats, q: Floats, *, vote: NDArray[np.intp]
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
@@ -149,9 +127,9 @@ def jacobian_of(homography: Doubles, point: Doubles) -> Doubles:
     return jacobian
 
 
-def is_plausible(homography: Doubles, hull: Doubles) -> bool:
-    """Return whether a press and a scanner can make a homography, judged within a hull."""
-    corners = np.vstack([hull, hull.mean(axis=0, keepdims=True)])
+def is_plausible(homography: Doubles, part: Doubles) -> bool:
+    """Return whether a press and a scanner can make a homography, judged within a convex part."""
+    corners = np.vstack([part, part.mean(axis=0, keepdims=True)])
     _, w = project(homography, corners)
     if (w <= 1e-6).any():  # noqa: PLR2004 - behind the horizon
         return False

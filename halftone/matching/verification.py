@@ -25,7 +25,6 @@ from halftone.matching.registration import (
     TOLERANCE,
     Matches,
     find_homography,
-    find_similarity,
     hull_of,
     is_plausible,
     jacobian_of,
@@ -267,15 +266,9 @@ def _register(
     """Return the agreement on a homography, or none if no press and scanner can make it."""
     p = matches.p
     shared = polygons.shared_part(homography, query.size, candidate.size)
-    if shared is not None and not is_plausible(homography, shared):
-        # What a few inliers in a corner say of the rest of the picture.
-        agreed = find_similarity(p[inliers], matches.q[inliers])
-        if agreed is None:
-            return []
-        homography, inliers = agreed[0], _narrow(inliers, agreed[1])
-        shared = polygons.shared_part(homography, query.size, candidate.size)
     hull = hull_of(p[inliers])
-    if shared is None or not is_plausible(homography, hull):
+    # A few inliers in a corner may say wild things of the rest of the picture.
+    if shared is None or not all(is_plausible(homography, part) for part in (hull, shared)):
         return []
     support = polygons.intersection(shared, polygons.grow(hull, by=_REACH * SIDE))
     if len(support) < 3:  # noqa: PLR2004 - a triangle
@@ -293,13 +286,6 @@ def _register(
             tiles=_compare_tiles(query, candidate, homography),
         )
     ]
-
-
-def _narrow(rows: NDArray[np.bool_], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the rows without those of them that were not kept."""
-    narrowed = rows.copy()
-    narrowed[rows] = kept
-    return narrowed
 
 
 def _compare_tiles(query: _Side, candidate: _Side, homography: Doubles) -> dense.Agreement | None:

@@ -180,7 +180,7 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
         progress(epoch, total / batches)
     network.eval()
     return network

@@ -79,7 +79,7 @@ def test_what_is_empty_says_nothing():
     assert not found.odds.any()
     assert not len(found.parts)
     assert found.evidence.count == 0
-    assert found.judge() <= 0, "nothing speaks for a picture"
+    assert found.look().judgement <= 0, "nothing speaks for a picture"
     half = np.full((360, 480), 230, dtype=np.uint8)
     half[:, :240] = np.asarray(scene(1))[:, :240]
     found = compare(Image.fromarray(half), Image.fromarray(half))

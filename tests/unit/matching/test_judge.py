@@ -11,6 +11,7 @@ import pytest
 from halftone.core import errors
 from halftone.matching import judge
 from halftone.matching.fingerprint import local_features
+from halftone.matching.seen import describe
 from halftone.matching.verification import verify
 from halftone.vision.furnishing import furnish_pair
 from halftone.vision.reprinting import reprint
@@ -25,7 +26,7 @@ def shown(seed: int) -> np.ndarray:
 
 def see(first: int, second: int) -> np.ndarray:
     one, other = shown(first), shown(second)
-    return judge.describe(one, other, np.ones(one.shape, dtype=np.bool_))
+    return describe(one, other, np.ones(one.shape, dtype=np.bool_))
 
 
 def network(*, seed: int = 0) -> judge.Judge:
@@ -42,34 +43,6 @@ def network(*, seed: int = 0) -> judge.Judge:
         hidden=(weights(7, 22), weights(7)),
         output=(weights(7), np.float32(0.5)),
     )
-
-
-def test_the_order_of_two_pictures_changes_nothing():
-    np.testing.assert_array_equal(see(1, 2), see(2, 1))
-
-
-def test_what_lies_outside_is_not_seen():
-    one, other = shown(1), shown(1)
-    inside = np.ones(one.shape, dtype=np.bool_)
-    inside[:, 100:] = False
-    other[:, 110:] = 0
-    seen = judge.describe(one, other, inside)
-    assert seen.shape == (9, judge.SIDE, judge.SIDE)
-    top = (judge.SIDE - one.shape[0] // 2) // 2
-    assert not seen[:, :, 51:].any()
-    assert not seen[:, :top].any()
-    assert seen[0].sum() == pytest.approx(one.shape[0] * 100 / 4)
-    difference = seen[2, :, :45]
-    assert not difference.any(), "what lies outside spoiled what lies inside"
-
-
-def test_a_change_of_tone_is_hardly_seen_and_another_picture_is():
-    picture = shown(1)
-    inside = np.ones(picture.shape, dtype=np.bool_)
-    faded = (140 + 0.35 * picture).astype(np.float32)
-    same = judge.describe(picture, faded, inside)
-    assert np.abs(same[2]).mean() < 0.1
-    assert np.abs(see(1, 2)[2]).mean() > 0.25
 
 
 def test_a_network_survives_its_file():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from halftone.matching import polygons, registration, verification
+from halftone.matching.agreement import Look
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import local_features
 from halftone.matching.probability import Evidence
+from halftone.matching.registration import is_plausible
 from halftone.matching.relation import Relation, relation
 from halftone.matching.verification import verify
 from halftone.vision.reprinting import reprint
@@ -320,6 +323,14 @@ def test_frames_meet_in_a_polygon_within_both():
     assert part[:, 0].max() < 50
 
 
+def test_what_is_plausible_among_the_inliers_alone_is_refused():
+    """Men that stand alike in one corner of two chess diagrams say wild things of the others."""
+    leaning = np.array([[1.0, 0, 0], [0, 1, 0], [0.0015, 0, 1]])
+    corner, whole = polygons.rectangle(60, 60), polygons.rectangle(384, 384)
+    assert is_plausible(leaning, corner)
+    assert not is_plausible(leaning, whole)
+
+
 @dataclasses.dataclass
 class Judged:
     """An agreement with what its order depends on."""
@@ -327,14 +338,13 @@ class Judged:
     area: float
     odds: float
     count: int = 20
-    judgement: float = 0.0
+    look: Look | None = None
 
     @property
     def tiles(self):
-        return self
-
-    def judge(self):
-        return self.odds
+        return SimpleNamespace(
+            area=self.area, look=lambda: Look(judgement=self.odds, changed=0, differences=())
+        )
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,12 @@ def test_at_most_a_tenth_of_one_picture_is_retouched():
         shares.append(max(changed))
     assert 0 < np.count_nonzero(shares) < 30
     assert max(shares) <= 0.105
+
+
+def test_different_sheets_are_laid_where_they_repeat(pool):
+    seen = list(samples.see_repeats(pool, pairs=2, seed=1))
+    assert seen
+    for each in seen:
+        assert not each.same
+        assert len(each.variants) == 2
+        assert each.variants[0].shape == (1, CHANNELS, SIDE, SIDE)
