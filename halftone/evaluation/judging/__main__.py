@@ -2,10 +2,11 @@ r"""Train the network that judges whether what two registered pictures share is 
 
     python -m halftone.evaluation.judging POOL --out halftone/matching/judge.npz \\
         [--archive FOLDER] [--different FOLDER] [--corrections FILE] \
-        [--pairs 5000] [--printings 700] [--epochs 18] [--folds 2] [--seed 0]
+        [--pairs 5000] [--repeats 900] [--printings 700] [--epochs 18] [--folds 2] [--seed 0]
 
-Pairs come from four places: sheets with drawn furniture and simulated printings, both made of the
-pictures in POOL; the true pairs of labelled archives; and folders whose pictures all differ.
+Pairs come from five places: sheets with drawn furniture, different sheets that are laid upon each
+other where they repeat, and simulated printings, all made of the pictures in POOL; the true pairs
+of labelled archives; and folders whose pictures all differ.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from halftone.evaluation.judging.samples import (
     see_different,
     see_furniture,
     see_printings,
+    see_repeats,
 )
 from halftone.vision.judging import score
 
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--different", type=Path, action="append", default=[])
     parser.add_argument("--corrections", type=Path)
     parser.add_argument("--pairs", type=int, default=5000)
+    parser.add_argument("--repeats", type=int, default=900)
     parser.add_argument("--printings", type=int, default=700)
     parser.add_argument("--epochs", type=int, default=18)
     parser.add_argument("--folds", type=int, default=2, help="0: only train on all")
@@ -57,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         corrections = read_corrections(given.corrections) if given.corrections else {}
         paths = list_pictures(given.pool)
         pairs = list(see_furniture(paths, pairs=given.pairs, seed=given.seed))
+        pairs += see_repeats(paths, pairs=given.repeats, seed=given.seed)
         pairs += see_printings(paths, count=given.printings, seed=given.seed)
         for folder in given.archive:
             pairs += see_archive(folder)
