@@ -76,8 +76,6 @@ class TileEvidence:
             men of another position on the same board.
         judgement: The logarithm of the odds that what both show is one picture, no furniture, by
             `halftone.matching.judge`; 0 until it is judged.
-        changed: The share of the largest part that shows something else, by
-            `halftone.matching.difference_map`, 0 to 1; 0 until it is looked at.
     """
 
     agreeing: float
@@ -88,7 +86,6 @@ class TileEvidence:
     contradicting: float
     differing: float
     judgement: float = 0.0
-    changed: float = 0.0
 
     @property
     def broad(self) -> float:
@@ -113,12 +110,10 @@ class Look:
 
     Attributes:
         judgement: The logarithm of the odds that what both show is one picture, no furniture.
-        changed: The share of the largest part that shows something else, 0 to 1.
-        differences: What differs within that part, the most certain first.
+        differences: What differs within the largest part that agrees, the most certain first.
     """
 
     judgement: float
-    changed: float
     differences: tuple[Difference, ...]
 
 
@@ -149,14 +144,13 @@ class Agreement:
         """
         seen = describe(*self.tiles.pictures, self.tiles.mask)
         judgement = judge.load_packaged()(seen)
-        differing = spread_cells(difference_map.load_packaged()(seen), shape=self.tiles.mask.shape)
         bounds = self._find_bounds()
         if bounds is None:
-            return Look(judgement=min(judgement, 0.0), changed=0.0, differences=())
-        left, top, right, bottom = (round(each / 2) for each in bounds)
+            return Look(judgement=min(judgement, 0.0), differences=())
+        cells = difference_map.load_packaged()(seen)
+        differing = spread_cells(cells, shape=self.tiles.mask.shape)
         return Look(
             judgement=judgement,
-            changed=float(differing[top:bottom, left:right].mean()),
             differences=find_differences(differing, within=bounds, to_frame=self.tiles.to_frame),
         )
 

@@ -439,7 +439,7 @@ def _overlap(agreement: _Agreement) -> Overlap:
         ),
         evidence=None
         if tiles is None or look is None
-        else replace(tiles.evidence, judgement=look.judgement, changed=look.changed),
+        else replace(tiles.evidence, judgement=look.judgement),
     )
 
 

@@ -91,7 +91,6 @@ def test_what_was_painted_over_is_found_in_another_printing(seed):
     centre = part.mean(axis=0) / picture.size
     np.testing.assert_allclose(centre, (0.625, 0.4167), atol=0.06)
     assert overlap.differences[0].certainty > 0.7
-    assert overlap.evidence.changed > 0.01
 
 
 def test_a_faithful_printing_has_no_differences():
@@ -101,5 +100,4 @@ def test_a_faithful_printing_has_no_differences():
         printed = reprint(picture, seed=seed, side=800, max_crop=0.05)
         overlap = verify(local_features(picture), local_features(printed)).overlaps[0]
         found += len(overlap.differences)
-        assert overlap.evidence.changed < 0.03
     assert found <= 1

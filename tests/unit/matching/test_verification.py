@@ -343,7 +343,7 @@ class Judged:
     @property
     def tiles(self):
         return SimpleNamespace(
-            area=self.area, look=lambda: Look(judgement=self.odds, changed=0, differences=())
+            area=self.area, look=lambda: Look(judgement=self.odds, differences=())
         )
 
 
