@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.matching import difference_map, judge
 from halftone.matching.differences import (
     Difference,
     find_differences,
     spread_cells,
     weigh_pieces,
 )
-from halftone.matching.seen import describe
+from halftone.matching.looks import difference_map, judge
+from halftone.matching.looks.seen import describe
 from halftone.matching.tiles import (
     MOST_ODDS,
     STEP,
@@ -75,7 +75,7 @@ class TileEvidence:
         differing: How much contradicts in pieces within the largest part, in odds of tiles: the
             men of another position on the same board.
         judgement: The logarithm of the odds that what both show is one picture, no furniture, by
-            `halftone.matching.judge`; 0 until it is judged.
+            `halftone.matching.looks.judge`; 0 until it is judged.
     """
 
     agreeing: float

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.matching.difference_map import CELL
-from halftone.matching.seen import SIDE, place
+from halftone.matching.looks.difference_map import CELL
+from halftone.matching.looks.seen import SIDE, place
 from halftone.matching.tiles import MOST_ODDS
 
 if TYPE_CHECKING:

@@ -4,22 +4,30 @@ Features are paired as mutual nearest neighbours (Lowe's ratio test) and vote fo
 (Lowe 2004); MAGSAC++ (Barath et al. 2020, by OpenCV) fits a homography to the pairs that agree. The
 features that are left are tried again, because a plate may hold two pictures. Each homography is
 then checked tile by tile on small copies (`halftone.matching.agreement`), and what it registers is
-looked at (`halftone.matching.judge`): features may agree on a frame or a masthead alone.
+looked at (`halftone.matching.looks.judge`): features may agree on a frame or a masthead alone.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halftone.matching import agreement as dense
 from halftone.matching import pairing, polygons
-from halftone.matching.features import SIDE, decode_copy
+from halftone.matching.features import SIDE
 from halftone.matching.overlaps import Difference, Overlap, Part, Verification
+from halftone.matching.registered import (
+    MAX_OVERLAPS,
+    Registered,
+    Side,
+    is_contradicted,
+    keep_distinct,
+    look_and_sort,
+)
 from halftone.matching.registration import (
     MIN_INLIERS,
     TOLERANCE,
@@ -40,18 +48,14 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-MAX_OVERLAPS: Final = 4
-"""The most overlaps that are returned for two pictures."""
 FEWEST_FEATURES: Final = 20
 """If a picture has fewer features than this, finding no overlap is inconclusive."""
 
 _FAR: Final = 3 * TOLERANCE
 _REACH: Final = 0.08  # of SIDE: how far an inlier vouches for what lies around it
-_WITHIN: Final = 0.5
 _LOCAL: Final = 0.33  # share of the features where the frames meet
 _WHOLE: Final = 0.75  # of where the frames meet, in each direction and of what can be compared
 _HULL: Final = 6  # inliers that a hull rests on
-_SURE: Final = 3.0  # logarithm of odds
 _UNLIKELY: Final = float(np.log(1e-6))
 
 
@@ -75,7 +79,7 @@ def verify(
     turned_round = _weight(query) < _weight(candidate)
     first, second = (candidate, query) if turned_round else (query, candidate)
     sides = (False, True) if mirrored is None else (mirrored,)
-    found = _judge_and_sort(_find(first, second, sides=sides))
+    found = look_and_sort(_find(first, second, sides=sides))
     overlaps = [_overlap(agreement) for agreement in found]
     if turned_round:
         overlaps = [overlap.from_the_other_side() for overlap in overlaps]
@@ -130,7 +134,7 @@ def compare_at(
     Returns:
         What tiles say; None if the frames do not meet, or a copy is missing.
     """
-    first, second = _Side.of(query), _Side.of(candidate)
+    first, second = Side.of(query), Side.of(candidate)
     within = np.diag([second.shrunk, second.shrunk, 1.0]) @ homography
     within = within @ np.diag([1 / first.shrunk, 1 / first.shrunk, 1.0])
     return _compare_tiles(first, second, within)
@@ -138,14 +142,14 @@ def compare_at(
 
 def _find(
     first: LocalFeatures, second: LocalFeatures, *, sides: Sequence[bool]
-) -> list[_Agreement]:
+) -> list[Registered]:
     """Return what two pictures agree on, the larger areas first; the first has more features."""
     if len(second) < MIN_INLIERS:
         return []
     agreements = _compare(first, second, sides=sides)
     if pairing.may_be_negative(first, second):
         agreements += _compare(first.negative(), second, sides=sides, negative=True)
-    return _distinct(agreements)
+    return keep_distinct(agreements)
 
 
 def _compare(
@@ -154,74 +158,22 @@ def _compare(
     *,
     sides: Sequence[bool],
     negative: bool = False,
-) -> list[_Agreement]:
+) -> list[Registered]:
     """Return what the pictures agree on, with the query mirrored or not as `sides` says.
 
     `negative` says whether the query was made a negative.
     """
     likeness = pairing.compare(pairing.split(query), pairing.split(candidate))
-    target = _Side.of(candidate)
-    agreements: list[_Agreement] = []
+    target = Side.of(candidate)
+    agreements: list[Registered] = []
     for mirrored in sides:
-        side = _Side.of(query, mirrored=mirrored, negative=negative)
+        side = Side.of(query, mirrored=mirrored, negative=negative)
         alike = likeness.mirrored if mirrored else likeness.plain
         agreements += _agreements(side, target, likeness=alike)
     return agreements
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
-    """A picture's features in a frame whose longer side measures SIDE."""
-
-    points: Floats
-    size: tuple[float, float]
-    shrunk: float
-    mirrored: bool
-    negative: bool
-    copy: bytes
-
-    def grey(self) -> NDArray[np.uint8] | None:
-        """Return the picture's copy as the side lies and is; None if there is none."""
-        return decode_copy(self.copy, mirrored=self.mirrored, negative=self.negative)
-
-    @classmethod
-    def of(
-        cls, features: LocalFeatures, *, mirrored: bool = False, negative: bool = False
-    ) -> _Side:
-        shrunk = SIDE / max(features.width, features.height, 1)
-        turned = features.mirrored() if mirrored else features
-        return cls(
-            points=turned.points * np.array([*[shrunk] * 3, 1], dtype=np.float32),
-            size=(features.width * shrunk, features.height * shrunk),
-            shrunk=shrunk,
-            mirrored=mirrored,
-            negative=negative,
-            copy=features.copy,
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Agreement:
-    """Matches (p to q), some of which agree on a plausible homography, in the frames."""
-
-    query: _Side
-    candidate: _Side
-    homography: Doubles
-    p: Floats
-    q: Floats
-    inliers: NDArray[np.bool_]
-    shared: Doubles  # where the frames meet, in the query
-    support: Doubles  # what inliers vouch for, in the query
-    tiles: dense.Agreement | None
-    rivals: int = 0
-    look: dense.Look | None = None
-
-    @property
-    def count(self) -> int:
-        return int(self.inliers.sum())
-
-
-def _match(query: _Side, candidate: _Side, *, likeness: Floats) -> Matches:
+def _match(query: Side, candidate: Side, *, likeness: Floats) -> Matches:
     first, second = pairing.pair(likeness)
     source, target = query.points[first], candidate.points[second]
     octaves = np.log2(np.maximum(target[:, 2], 1e-6)) - np.log2(np.maximum(source[:, 2], 1e-6))
@@ -233,10 +185,10 @@ def _match(query: _Side, candidate: _Side, *, likeness: Floats) -> Matches:
     )
 
 
-def _agreements(query: _Side, candidate: _Side, *, likeness: Floats) -> list[_Agreement]:
+def _agreements(query: Side, candidate: Side, *, likeness: Floats) -> list[Registered]:
     matches = _match(query, candidate, likeness=likeness)
     left = np.ones(len(matches.p), dtype=bool)
-    agreements: list[_Agreement] = []
+    agreements: list[Registered] = []
     for _ in range(MAX_OVERLAPS):
         agreed = find_homography(matches, left=left)
         if agreed is None:
@@ -247,7 +199,7 @@ def _agreements(query: _Side, candidate: _Side, *, likeness: Floats) -> list[_Ag
         agreements += _register(query, candidate, matches, homography=homography, inliers=inliers)
     # What moved a little inside its frame lies near the frame's plane.
     for agreement in agreements[:1]:
-        agreed = find_homography(matches, left=_is_contradicted(agreement, matches.p))
+        agreed = find_homography(matches, left=is_contradicted(agreement, matches.p))
         if agreed is not None:
             agreements += _register(
                 query, candidate, matches, homography=agreed[0], inliers=agreed[1]
@@ -256,13 +208,13 @@ def _agreements(query: _Side, candidate: _Side, *, likeness: Floats) -> list[_Ag
 
 
 def _register(
-    query: _Side,
-    candidate: _Side,
+    query: Side,
+    candidate: Side,
     matches: Matches,
     *,
     homography: Doubles,
     inliers: NDArray[np.bool_],
-) -> list[_Agreement]:
+) -> list[Registered]:
     """Return the agreement on a homography, or none if no press and scanner can make it."""
     p = matches.p
     shared = polygons.shared_part(homography, query.size, candidate.size)
@@ -274,7 +226,7 @@ def _register(
     if len(support) < 3:  # noqa: PLR2004 - a triangle
         return []
     return [
-        _Agreement(
+        Registered(
             query=query,
             candidate=candidate,
             homography=homography,
@@ -288,7 +240,7 @@ def _register(
     ]
 
 
-def _compare_tiles(query: _Side, candidate: _Side, homography: Doubles) -> dense.Agreement | None:
+def _compare_tiles(query: Side, candidate: Side, homography: Doubles) -> dense.Agreement | None:
     meeting = polygons.shared_part(homography, query.size, candidate.size)
     ours, theirs = query.grey(), candidate.grey()
     if meeting is None or ours is None or theirs is None:
@@ -303,103 +255,12 @@ def _compare_tiles(query: _Side, candidate: _Side, homography: Doubles) -> dense
     )
 
 
-def _distinct(agreements: list[_Agreement]) -> list[_Agreement]:
-    """Leave out agreements that explain parts which a better agreement explains already.
-
-    A face matches its own mirror image; a scene in relief follows several planes.
-    """
-    kept: list[_Agreement] = []
-    for weaker in sorted(agreements, key=_worth, reverse=True):
-        rival = next((stronger for stronger in kept if _explains(stronger, weaker)), None)
-        if rival is not None:
-            if _lie_alike(rival.query, weaker.query):
-                rival.rivals += weaker.count
-        elif not kept or weaker.tiles is None or len(weaker.tiles.parts):
-            kept.append(weaker)
-    return kept[:MAX_OVERLAPS]
-
-
-def _judge_and_sort(agreements: list[_Agreement]) -> list[_Agreement]:
-    """Judge each agreement; return the one first that is most a picture over the largest area."""
-    for each in agreements:
-        if each.tiles is not None:
-            each.look = each.tiles.look()
-    return sorted(agreements, key=_rank, reverse=True)
-
-
-def _rank(agreement: _Agreement) -> tuple[float, int]:
-    # Furniture may be much larger than the picture. Two that surely are pictures go by area.
-    if agreement.tiles is None or agreement.look is None:
-        return 0.0, agreement.count
-    odds = float(np.exp(min(agreement.look.judgement, _SURE)))
-    return agreement.tiles.area * odds, agreement.count
-
-
-def _lie_alike(one: _Side, other: _Side) -> bool:
-    return one.mirrored == other.mirrored and one.negative == other.negative
-
-
-def _worth(agreement: _Agreement) -> tuple[float, int]:
-    """Return what an agreement shows: the area that agrees tile by tile, then its inliers.
-
-    The area counts as far as it may be a picture: a frame may be larger than what it frames.
-    """
-    tiles = agreement.tiles
-    return 0.0 if tiles is None else tiles.area * tiles.evidence.likeness, agreement.count
-
-
-def _explains(stronger: _Agreement, weaker: _Agreement) -> bool:
-    """Return whether most inliers of the weaker lie where the stronger shows a shared part.
-
-    What lies within the stronger's hull though its tiles contradict is a picture of its own, such
-    as one that moved in its frame, if it is in one piece; scattered, it is another plane of one
-    scene.
-    """
-    p, q = weaker.p[weaker.inliers], weaker.q[weaker.inliers]
-    if stronger.query.mirrored != weaker.query.mirrored:
-        p = np.column_stack([np.float32(stronger.query.size[0]) - p[:, 0], p[:, 1]])
-    back, _ = project(np.asarray(np.linalg.inv(stronger.homography), dtype=np.float64), q)
-    shown = _is_shown if _is_in_one_piece(weaker) else _is_supported
-    return any(shown(stronger, each).mean() > _WITHIN for each in (p, back))
-
-
-def _is_in_one_piece(agreement: _Agreement) -> bool:
-    """Return whether most inliers lie in the largest part that agrees tile by tile."""
-    if agreement.tiles is None or not len(agreement.tiles.parts):
-        return False
-    inside = polygons.contains(agreement.tiles.parts[0], agreement.p[agreement.inliers])
-    return bool(inside.mean() > _WITHIN)
-
-
-def _is_supported(agreement: _Agreement, points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Return which points of the query an agreement's inliers vouch for."""
-    return polygons.contains(agreement.support, points)
-
-
-def _is_shown(agreement: _Agreement, points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Return which points of the query lie in a part that an agreement shows to be shared."""
-    supported = _is_supported(agreement, points)
-    if agreement.tiles is None:
-        return supported
-    odds = agreement.tiles.odds_at(points)
-    shown: NDArray[np.bool_] = (odds > 0) | (supported & (odds == 0))
-    return shown
-
-
-def _is_contradicted(agreement: _Agreement, points: Floats) -> NDArray[np.bool_]:
-    """Return which points of the query lie where tiles contradict an agreement."""
-    if agreement.tiles is None:
-        return np.zeros(len(points), dtype=bool)
-    contradicted: NDArray[np.bool_] = agreement.tiles.odds_at(points) < 0
-    return contradicted
-
-
 def _weight(features: LocalFeatures) -> tuple[int, bytes]:
     """Return a key that puts any two pictures in the same order."""
     return len(features), features.points.tobytes()
 
 
-def _overlap(agreement: _Agreement) -> Overlap:
+def _overlap(agreement: Registered) -> Overlap:
     """Return an overlap in pixels of the pictures as given."""
     query, candidate, p, q = agreement.query, agreement.candidate, agreement.p, agreement.q
     homography, inliers = agreement.homography, agreement.inliers
@@ -443,12 +304,12 @@ def _overlap(agreement: _Agreement) -> Overlap:
     )
 
 
-def _part(agreement: _Agreement, polygon: Doubles) -> Part:
+def _part(agreement: Registered, polygon: Doubles) -> Part:
     here, there = _in_pictures(agreement, polygon)
     return Part(query_polygon=here, candidate_polygon=there)
 
 
-def _in_pictures(agreement: _Agreement, polygon: Doubles) -> tuple[Floats, Floats]:
+def _in_pictures(agreement: Registered, polygon: Doubles) -> tuple[Floats, Floats]:
     """Return a polygon of the query's frame in pixels of the query and of the candidate."""
     query, candidate = agreement.query, agreement.candidate
     here = polygon / query.shrunk
@@ -460,7 +321,7 @@ def _in_pictures(agreement: _Agreement, polygon: Doubles) -> tuple[Floats, Float
     return here.astype(np.float32), there.astype(np.float32)
 
 
-def _overlapping_part(agreement: _Agreement) -> Doubles:
+def _overlapping_part(agreement: Registered) -> Doubles:
     """Return the part that is said to be shared: a convex polygon in the query."""
     if agreement.tiles is None:
         return agreement.support if _is_local(agreement) else agreement.shared
@@ -474,7 +335,7 @@ def _overlapping_part(agreement: _Agreement) -> Doubles:
     return agreement.support
 
 
-def _is_local(agreement: _Agreement) -> bool:
+def _is_local(agreement: Registered) -> bool:
     """Return whether the pictures agree only in a part of the area where their frames meet.
 
     Both pictures have features in the rest of this area, too. If they showed the same there,

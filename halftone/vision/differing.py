@@ -1,6 +1,6 @@
 """Trains a small network to say where two registered printings show something else.
 
-`halftone.matching.difference_map` runs it; `halftone.evaluation.differing` prints what it learns
+`halftone.matching.looks.difference_map` runs it; `halftone.evaluation.differing` prints what it learns
 from.
 """
 
@@ -62,7 +62,7 @@ class SeenPrinting:
 
 @dataclass(frozen=True)
 class Form:
-    """The form of the network, which `halftone.matching.difference_map` fixes.
+    """The form of the network, which `halftone.matching.looks.difference_map` fixes.
 
     Attributes:
         channels: Of what it sees.

@@ -1,6 +1,6 @@
 """Trains a small network to judge registered pairs: whether what they share is a picture.
 
-`halftone.matching.judge` runs it and says what it sees; `halftone.evaluation.judging` collects the
+`halftone.matching.looks.judge` runs it and says what it sees; `halftone.evaluation.judging` collects the
 pairs. A pair shows one picture if one of its overlaps does, so the most favourable one is trained
 on.
 """
@@ -59,7 +59,7 @@ class SeenPair:
 
 @dataclass(frozen=True)
 class Form:
-    """The form of the network, which `halftone.matching.judge` fixes.
+    """The form of the network, which `halftone.matching.looks.judge` fixes.
 
     Attributes:
         channels: Of what it sees.

@@ -36,7 +36,8 @@ _ESSENTIAL: Final = {
     "halftone/starter/1/report/index.html",
     "halftone/matching/vocabulary.npz",
     "halftone/matching/calibration.json",
-    "halftone/matching/judge.npz",
+    "halftone/matching/looks/difference_map.npz",
+    "halftone/matching/looks/judge.npz",
     "halftone/rendering/templates/contact-sheet.html.jinja",
     "halftone/evaluation/report/templates/page.html.jinja",
 }

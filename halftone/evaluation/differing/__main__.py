@@ -1,6 +1,6 @@
 """Train the network that says where two registered printings of one picture differ.
 
-    python -m halftone.evaluation.differing POOL --out halftone/matching/difference_map.npz \
+    python -m halftone.evaluation.differing POOL --out halftone/matching/looks/difference_map.npz \
         [--archive FOLDER] [--pictures 900] [--epochs 16] [--seed 0]
 
 Pictures of POOL are retouched and printed; the true pairs of labelled archives show how real

@@ -1,11 +1,11 @@
-"""Trains the network in the form that `halftone.matching.difference_map` runs."""
+"""Trains the network in the form that `halftone.matching.looks.difference_map` runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from halftone.matching.difference_map import CELL, DILATIONS, POOLED, STRIDES, DifferenceMap
-from halftone.matching.seen import CHANNELS
+from halftone.matching.looks.difference_map import CELL, DILATIONS, POOLED, STRIDES, DifferenceMap
+from halftone.matching.looks.seen import CHANNELS
 from halftone.vision import differing
 
 if TYPE_CHECKING:

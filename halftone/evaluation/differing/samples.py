@@ -14,9 +14,9 @@ from halftone.evaluation.calibration_samples import read_picture
 from halftone.evaluation.differing.retouching import WAYS, Retouched, retouch
 from halftone.evaluation.judging.samples import map_pairs, read_features, read_true_pairs
 from halftone.evaluation.judging.variants import print_anew
-from halftone.matching.difference_map import CELL
 from halftone.matching.fingerprint import local_features
-from halftone.matching.seen import SIDE, describe, place
+from halftone.matching.looks.difference_map import CELL
+from halftone.matching.looks.seen import SIDE, describe, place
 from halftone.matching.verification import compare_framed, verify
 from halftone.vision.differing import STEPS, UNKNOWN, SeenPrinting
 from halftone.vision.reprinting import reprint

@@ -1,6 +1,6 @@
 r"""Train the network that judges whether what two registered pictures share is a picture.
 
-    python -m halftone.evaluation.judging POOL --out halftone/matching/judge.npz \\
+    python -m halftone.evaluation.judging POOL --out halftone/matching/looks/judge.npz \\
         [--archive FOLDER] [--different FOLDER] [--corrections FILE] \
         [--pairs 5000] [--repeats 900] [--printings 700] [--epochs 18] [--folds 2] [--seed 0]
 

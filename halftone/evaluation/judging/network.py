@@ -1,10 +1,10 @@
-"""Trains the network in the form that `halftone.matching.judge` runs."""
+"""Trains the network in the form that `halftone.matching.looks.judge` runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from halftone.matching.judge import CHANNELS, STRIDES, TAPS, Judge
+from halftone.matching.looks.judge import CHANNELS, STRIDES, TAPS, Judge
 from halftone.vision import judging
 
 if TYPE_CHECKING:

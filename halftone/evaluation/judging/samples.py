@@ -20,8 +20,8 @@ from halftone.evaluation.judging.variants import Floats, print_anew, retouch_one
 from halftone.evaluation.labelled import read_different, read_labelled
 from halftone.evaluation.truth import MATCH
 from halftone.matching.fingerprint import local_features
-from halftone.matching.judge import CHANNELS
-from halftone.matching.seen import describe
+from halftone.matching.looks.judge import CHANNELS
+from halftone.matching.looks.seen import describe
 from halftone.matching.verification import compare_at, compare_tiles
 from halftone.vision.furnishing import KINDS, furnish_pair
 from halftone.vision.judging import STEPS, SeenPair

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.store.port import Stored
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 """The version of the comparison. Raising it makes all pairs be compared again."""
 _NICE: Final = 10
 _GRID: Final = 64

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from cachetools import LRUCache
 
 from halftone.core import errors, telemetry
-from halftone.matching.judge import load_packaged
+from halftone.matching.looks import difference_map, judge
 from halftone.matching.overlaps import Verification
 from halftone.matching.verification import verify
 
@@ -72,7 +72,9 @@ class Verifier:
             threads: The number of threads; 0 means one per core.
             remembered: The most pairs whose outcome is kept.
         """
-        load_packaged()  # a damaged one is told at the start, and the first search does not wait
+        # A damaged network is told at the start, and the first search does not wait.
+        judge.load_packaged()
+        difference_map.load_packaged()
         self._source = source
         self.threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="verify")

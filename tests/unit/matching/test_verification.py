@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone.matching import polygons, registration, verification
+from halftone.matching import polygons, registered, registration
 from halftone.matching.agreement import Look
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import local_features
@@ -359,4 +359,4 @@ class Judged:
 )
 def test_the_picture_comes_before_its_furniture_and_the_larger_picture_first(first, second):
     for given in ([first, second], [second, first]):
-        assert verification._judge_and_sort(given) == [first, second]
+        assert registered.look_and_sort(given) == [first, second]

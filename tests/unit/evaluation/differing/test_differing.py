@@ -9,8 +9,8 @@ import torch
 
 from halftone.evaluation.differing import network, samples
 from halftone.evaluation.differing.retouching import WAYS, retouch
-from halftone.matching.difference_map import CELL, DifferenceMap
-from halftone.matching.seen import CHANNELS, SIDE
+from halftone.matching.looks.difference_map import CELL, DifferenceMap
+from halftone.matching.looks.seen import CHANNELS, SIDE
 from halftone.vision.differing import STEPS, UNKNOWN, DifferenceNetwork, SeenPrinting, predict
 from tests.support.pictures.printed_pages import scene
 

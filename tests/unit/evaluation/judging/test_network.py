@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from halftone.evaluation.judging import network
-from halftone.matching.judge import CHANNELS, SIDE, Judge
+from halftone.matching.looks.judge import CHANNELS, SIDE, Judge
 from halftone.vision.judging import STEPS, JudgeNetwork, SeenPair, score
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from halftone.evaluation.judging import samples, variants
-from halftone.matching.judge import CHANNELS, SIDE
+from halftone.matching.looks.judge import CHANNELS, SIDE
 from tests.support.pictures.printed_pages import scene
 
 

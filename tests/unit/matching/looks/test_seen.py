@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from halftone.matching.seen import CHANNELS, SIDE, describe
+from halftone.matching.looks.seen import CHANNELS, SIDE, describe
 from tests.support.pictures.printed_pages import scene
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftone.core import errors
-from halftone.matching.networks import DAMAGE, convolve, read_weights, write_weights
-from halftone.matching.seen import SIDE
+from halftone.matching.looks.networks import DAMAGE, convolve, read_weights, write_weights
+from halftone.matching.looks.seen import SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 FORMAT: Final = 1
 PACKAGED: Final = "judge.npz"
 CHANNELS: Final = 9
-"""The judge sees the first channels of `halftone.matching.seen`."""
+"""The judge sees the first channels of `halftone.matching.looks.seen`."""
 STRIDES: Final = (3, 2, 2, 1, 2, 1)
 """Strides of the convolutions. The fourth one's output and the last one's are pooled."""
 TAPS: Final = (3, 5)
@@ -57,7 +57,7 @@ class Judge:
         """Return the logarithm of the odds that both show one picture.
 
         Args:
-            seen: What `halftone.matching.seen.describe` returns; its first channels are enough.
+            seen: What `halftone.matching.looks.seen.describe` returns; its first channels are enough.
         """
         values, pooled = seen[:CHANNELS], []
         for layer, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
@@ -108,4 +108,4 @@ class Judge:
 @functools.cache
 def load_packaged() -> Judge:
     """Load the packaged network."""
-    return Judge.from_bytes((resources.files("halftone.matching") / PACKAGED).read_bytes())
+    return Judge.from_bytes((resources.files("halftone.matching.looks") / PACKAGED).read_bytes())

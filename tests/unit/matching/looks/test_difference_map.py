@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from halftone.core import errors
-from halftone.matching import difference_map
-from halftone.matching.difference_map import CELL, DifferenceMap
 from halftone.matching.fingerprint import local_features
-from halftone.matching.seen import CHANNELS, SIDE
+from halftone.matching.looks import difference_map
+from halftone.matching.looks.difference_map import CELL, DifferenceMap
+from halftone.matching.looks.seen import CHANNELS, SIDE
 from halftone.matching.verification import verify
 from halftone.vision.reprinting import reprint
 from tests.support.pictures.printed_pages import scene

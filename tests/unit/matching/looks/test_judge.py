@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
-from halftone.matching import judge
 from halftone.matching.fingerprint import local_features
-from halftone.matching.seen import describe
+from halftone.matching.looks import judge
+from halftone.matching.looks.seen import describe
 from halftone.matching.verification import verify
 from halftone.vision.furnishing import furnish_pair
 from halftone.vision.reprinting import reprint

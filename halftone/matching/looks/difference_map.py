@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftone.core import errors
-from halftone.matching.networks import DAMAGE, convolve, read_weights, write_weights
-from halftone.matching.seen import CHANNELS, SIDE
+from halftone.matching.looks.networks import DAMAGE, convolve, read_weights, write_weights
+from halftone.matching.looks.seen import CHANNELS, SIDE
 
 Floats = NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class DifferenceMap:
         """Return how probably each cell differs, float32 [C, C] for C = `SIDE` / `CELL`.
 
         Args:
-            seen: What `halftone.matching.seen.describe` returns.
+            seen: What `halftone.matching.looks.seen.describe` returns.
         """
         cells = SIDE // CELL
         inside = cv2.resize(seen[0], (cells, cells), interpolation=cv2.INTER_AREA)
@@ -112,4 +112,6 @@ class DifferenceMap:
 @functools.cache
 def load_packaged() -> DifferenceMap:
     """Load the packaged network."""
-    return DifferenceMap.from_bytes((resources.files("halftone.matching") / PACKAGED).read_bytes())
+    return DifferenceMap.from_bytes(
+        (resources.files("halftone.matching.looks") / PACKAGED).read_bytes()
+    )
