@@ -42,6 +42,7 @@ class Side:
 
     @classmethod
     def of(cls, features: LocalFeatures, *, mirrored: bool = False, negative: bool = False) -> Side:
+        """Bring a picture's features to that frame, mirrored or in negative if so asked."""
         shrunk = SIDE / max(features.width, features.height, 1)
         turned = features.mirrored() if mirrored else features
         return cls(
@@ -72,6 +73,7 @@ class Registered:
 
     @property
     def count(self) -> int:
+        """Return the number of matches that agree."""
         return int(self.inliers.sum())
 
 

@@ -1,7 +1,7 @@
 """Trains a small network to say where two registered printings show something else.
 
-`halftone.matching.looks.difference_map` runs it; `halftone.evaluation.differing` prints what it learns
-from.
+`halftone.matching.looks.difference_map` runs it; `halftone.evaluation.differing` prints what it
+learns from.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trains a small network to judge registered pairs: whether what they share is a picture.
 
-`halftone.matching.looks.judge` runs it and says what it sees; `halftone.evaluation.judging` collects the
+`halftone.matching.looks` says what it sees and runs it; `halftone.evaluation.judging` collects the
 pairs. A pair shows one picture if one of its overlaps does, so the most favourable one is trained
 on.
 """

@@ -58,7 +58,7 @@ class DifferenceMap:
         """Return how probably each cell differs, float32 [C, C] for C = `SIDE` / `CELL`.
 
         Args:
-            seen: What `halftone.matching.looks.seen.describe` returns.
+            seen: What `seen.describe` returns.
         """
         cells = SIDE // CELL
         inside = cv2.resize(seen[0], (cells, cells), interpolation=cv2.INTER_AREA)

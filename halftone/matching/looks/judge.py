@@ -57,7 +57,7 @@ class Judge:
         """Return the logarithm of the odds that both show one picture.
 
         Args:
-            seen: What `halftone.matching.looks.seen.describe` returns; its first channels are enough.
+            seen: What `seen.describe` returns; its first `CHANNELS` are enough.
         """
         values, pooled = seen[:CHANNELS], []
         for layer, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
