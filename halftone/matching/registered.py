@@ -14,6 +14,8 @@ from halftone.matching.features import SIDE, decode_copy
 from halftone.matching.registration import project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from halftone.matching.features import LocalFeatures
 
 Floats = NDArray[np.float32]
@@ -22,6 +24,7 @@ Doubles = NDArray[np.float64]
 MAX_OVERLAPS: Final = 4
 """The most overlaps that are returned for two pictures."""
 _WITHIN: Final = 0.5
+_OUTNUMBERED: Final = 3  # times the inliers
 _SURE: Final = 3.0  # logarithm of odds
 
 
@@ -90,7 +93,19 @@ def keep_distinct(agreements: list[Registered]) -> list[Registered]:
                 rival.rivals += weaker.count
         elif not kept or weaker.tiles is None or len(weaker.tiles.parts):
             kept.append(weaker)
-    return kept[:MAX_OVERLAPS]
+    return [each for each in kept if not _is_outnumbered(each, by=kept)][:MAX_OVERLAPS]
+
+
+def _is_outnumbered(agreement: Registered, *, by: Sequence[Registered]) -> bool:
+    """Return whether it lies where another one agrees that has several times its inliers.
+
+    A masthead of boxes and rules fits itself upside down as well.
+    """
+    return any(
+        other.count >= _OUTNUMBERED * agreement.count
+        and _lies_within(agreement, other, shown=_is_shown)
+        for other in by
+    )
 
 
 def look_and_sort(agreements: list[Registered]) -> list[Registered]:
@@ -129,11 +144,21 @@ def _explains(stronger: Registered, weaker: Registered) -> bool:
     as one that moved in its frame, if it is in one piece; scattered, it is another plane of one
     scene.
     """
+    shown = _is_shown if _is_in_one_piece(weaker) else _is_supported
+    return _lies_within(weaker, stronger, shown=shown)
+
+
+def _lies_within(
+    weaker: Registered,
+    stronger: Registered,
+    *,
+    shown: Callable[[Registered, NDArray[np.floating[Any]]], NDArray[np.bool_]],
+) -> bool:
+    """Return whether most inliers of the weaker lie in what the stronger shows, in one picture."""
     p, q = weaker.p[weaker.inliers], weaker.q[weaker.inliers]
     if stronger.query.mirrored != weaker.query.mirrored:
         p = np.column_stack([np.float32(stronger.query.size[0]) - p[:, 0], p[:, 1]])
     back, _ = project(np.asarray(np.linalg.inv(stronger.homography), dtype=np.float64), q)
-    shown = _is_shown if _is_in_one_piece(weaker) else _is_supported
     return any(shown(stronger, each).mean() > _WITHIN for each in (p, back))
 
 
