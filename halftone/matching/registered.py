@@ -86,23 +86,25 @@ def keep_distinct(agreements: list[Registered]) -> list[Registered]:
     A face matches its own mirror image; a scene in relief follows several planes.
     """
     kept: list[Registered] = []
-    for weaker in sorted(agreements, key=_worth, reverse=True):
+    left = [each for each in agreements if not _is_outnumbered(each, by=agreements)]
+    for weaker in sorted(left, key=_worth, reverse=True):
         rival = next((stronger for stronger in kept if _explains(stronger, weaker)), None)
         if rival is not None:
             if _lie_alike(rival.query, weaker.query):
                 rival.rivals += weaker.count
         elif not kept or weaker.tiles is None or len(weaker.tiles.parts):
             kept.append(weaker)
-    return [each for each in kept if not _is_outnumbered(each, by=kept)][:MAX_OVERLAPS]
+    return kept[:MAX_OVERLAPS]
 
 
 def _is_outnumbered(agreement: Registered, *, by: Sequence[Registered]) -> bool:
-    """Return whether it lies where another one agrees that has several times its inliers.
+    """Return whether it would come before one that agrees there with several times its inliers.
 
     A masthead of boxes and rules fits itself upside down as well.
     """
     return any(
         other.count >= _OUTNUMBERED * agreement.count
+        and _worth(other) < _worth(agreement)
         and _lies_within(agreement, other, shown=_is_shown)
         for other in by
     )
