@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     try:
         paths = list_pictures(given.pool)
+        if not paths:
+            parser.error(f"{given.pool} has no pictures")
         printings = list(see_retouched(paths, pictures=given.pictures, seed=given.seed))
         for folder in given.archive:
             printings += see_archive(folder)
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = [each for each, out in zip(printings, aside, strict=True) if not out]
     unknown = [each for each, out in zip(printings, aside, strict=True) if out]
     if not known:
-        parser.error("it takes pictures")
+        parser.error("no printing registers with its picture")
     print(f"{len(known):,} printings, {len(unknown):,} left out", flush=True)
     network = train(known, epochs=given.epochs, seed=given.seed, progress=_report)
     if unknown:

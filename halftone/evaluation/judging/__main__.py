@@ -29,6 +29,7 @@ from halftone.evaluation.judging.samples import (
     see_printings,
     see_repeats,
 )
+from halftone.vision.furnishing import KINDS
 from halftone.vision.judging import score
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 
 _CLASSES: Final = 2
+_FEWEST_PICTURES: Final = 12 * len(KINDS)
+"""Each kind of furniture shows pictures of its own, and a plate takes twelve."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         corrections = read_corrections(given.corrections) if given.corrections else {}
         paths = list_pictures(given.pool)
+        if len(paths) < (_FEWEST_PICTURES if given.pairs else 1):
+            parser.error(f"{given.pool} has {len(paths)} pictures; it takes {_FEWEST_PICTURES}")
         pairs = list(see_furniture(paths, pairs=given.pairs, seed=given.seed))
         pairs += see_repeats(paths, pairs=given.repeats, seed=given.seed)
         pairs += see_printings(paths, count=given.printings, seed=given.seed)
