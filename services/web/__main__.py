@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from halftone.client import AsyncClient
-from halftone.core import errors, telemetry
+from halftone.core import errors, system, telemetry
 from halftone.core.settings import AccessSettings, WebSettings
 from halftone.service.access import OPEN_ADDRESS, Access
 from halftone.services.web.app import make_app
@@ -145,6 +145,7 @@ def main() -> None:
     """Run the command."""
     settings = WebSettings()
     telemetry.configure_logging(service="web", level=settings.log_level, style=settings.log_format)
+    system.return_large_memory()
     try:
         asyncio.run(run(settings))
     except errors.HalftoneError as error:

@@ -318,3 +318,39 @@ def test_names_of_files_differ_by_more_than_case(monkeypatch):
     assert all(name.startswith(("Press-1~", "PRESS-1~")) for name in names[1:])
     monkeypatch.setattr(sys, "platform", "linux")
     assert system.make_file_name("Press-1") == "Press-1"
+
+
+# Large pieces of memory with small ones in between that stay, as when pictures are decoded.
+_DECODE = """
+import re, sys
+from pathlib import Path
+from halftone.core import system
+if sys.argv[1] == "True":
+    system.return_large_memory()
+del [b"x" * (20 << 20)][:]
+large, small = [], []
+for _ in range(10):
+    large.append(b"x" * (20 << 20))
+    small.append(b"x" * 100_000)
+del large
+print(re.search(r"VmRSS:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems need not be asked")
+def test_large_pieces_of_memory_go_back_to_the_system():
+    kept, returned = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", _DECODE, str(asked)],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            ).stdout
+        )
+        for asked in (False, True)
+    )
+    assert returned < 100_000
+    if kept < 150_000:
+        pytest.skip("this system's C library gives memory back by itself")

@@ -122,6 +122,22 @@ def test_hostile_records_are_text(fake, browser):
     assert "<script>alert" not in browser.get("/images").text
 
 
+def test_every_caption_has_a_language_that_browsers_know(fake, browser):
+    first, second = fake.names[:2]
+    for record in fake.records.values():
+        record.language = "ger"
+    for path in (
+        f"/image?name={first}",
+        f"/search?image={first}",
+        f"/cluster?name={first}",
+        f"/compare?a={first}&b={second}",
+    ):
+        text = browser.get(path).text
+        assert '<p class="caption' in text
+        assert 'lang="de" dir="auto"' in text, path
+        assert 'lang="ger"' not in text, path
+
+
 def test_no_page_asks_for_a_picture_that_its_record_does_not_show(fake, browser):
     hidden, other = fake.names[:2]
     fake.records[hidden].show = search_pb2.Image.NONE
