@@ -34,9 +34,8 @@ class Turns:
         self._room = at_once + waiting
         self._count = 0
 
-    @contextlib.asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Wait for a turn, which lasts as long as the `with` block.
+    def check(self) -> None:
+        """Check that there is room for one more, before anything is done for it.
 
         Raises:
             errors.ResourceExhausted: Too many wait already (`TOO_MANY_SEARCHES`).
@@ -47,6 +46,15 @@ class Turns:
                 reason=TOO_MANY_SEARCHES,
                 retry_after=math.ceil(self._count / self._at_once * _SEARCH_SECONDS),
             )
+
+    @contextlib.asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for a turn, which lasts as long as the `with` block.
+
+        Raises:
+            errors.ResourceExhausted: Too many wait already (`TOO_MANY_SEARCHES`).
+        """
+        self.check()
         self._count += 1
         try:
             async with self._free:

@@ -94,6 +94,7 @@ async def show_search(request: Request) -> Response:
         return RedirectResponse("/", 303)
     if any(params.get(name) for name in ("x", "y", "w", "h")):
         return RedirectResponse(f"/search?{question.make_query()}", 303)
+    desk.turns.check()
     subject, choices = await asyncio.gather(
         searching.find_subject(desk.client, desk.uploads, question),
         holdings.count_choices(desk.client, question.choice),

@@ -61,10 +61,10 @@ def main() -> None:
         search, process = stack.addresses.search, stack.processes["web"]
         pictures = drop.make_pictures(arguments.archive, count=200)
         if "drop" in arguments.only:
-            browser = opened.enter_context(chromium.started())
-            results["drop"] = drop.measure(
-                browser, page, search=search, pictures=pictures[: arguments.drops]
-            )
+            with chromium.started() as browser:
+                results["drop"] = drop.measure(
+                    browser, page, search=search, pictures=pictures[: arguments.drops]
+                )
             drop.show(results["drop"])
         if "weights" in arguments.only:
             results["weights"] = drop.weigh(page, picture=pictures[0])
@@ -79,10 +79,10 @@ def main() -> None:
             )
             crowd.show(results["crowd"])
         if "attack" in arguments.only:
-            browser = opened.enter_context(chromium.started())
-            results["attack"] = attack.run(
-                browser, page, search=search, process=process, count=arguments.hostile
-            )
+            with chromium.started() as browser:
+                results["attack"] = attack.run(
+                    browser, page, search=search, process=process, count=arguments.hostile
+                )
             attack.show(results["attack"])
         results["load_after"] = os.getloadavg()[0]
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
