@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from halftone.client import Region
 from halftone.rendering import overlaps
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 Points = tuple[tuple[float, float], ...]
 
 _WHOLE: Final = 0.97
+# Smaller parts say nothing; a frame drawn by hand is no smaller either.
+_LEAST_PIXELS: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,27 @@ def outline_image(compared: Hit | Link) -> Outlines:
         differing=_move((part.image_polygon for part in differing), (0, 0)),
         covers_all=bool(overlap) and overlap[0].image_share >= _WHOLE,
     )
+
+
+def frame_detail(outlines: Outlines, *, size: tuple[int, int]) -> Region | None:
+    """Return the box around the largest shared part of a picture, to search by.
+
+    None if nothing is shared, or nearly the whole picture, or too little to search by.
+
+    Args:
+        outlines: What is drawn on the picture.
+        size: Width and height of the upright picture in pixels.
+    """
+    if outlines.covers_all:
+        return None
+    boxes = [_frame(polygon, size=size) for polygon in outlines.shared]
+    large = [box for box in boxes if min(box.width, box.height) >= _LEAST_PIXELS]
+    return max(large, key=lambda box: box.width * box.height, default=None)
+
+
+def _frame(polygon: Points, *, size: tuple[int, int]) -> Region:
+    box = overlaps.format_box(polygon, size=size)
+    return Region(*map(int, box.split(",")))
 
 
 def format_points(points: Points) -> str:

@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 from halftone.client import ClusterOrder
 from halftone.core import errors
 from halftone.rendering import texts, timelines
-from halftone.services.web.answers import captions, questions
+from halftone.services.web.answers import captions, outlines, questions
 from halftone.services.web.pages import charts
 from halftone.services.web.pages.desk import get_desk
+from halftone.services.web.pages.search import find_detail
 from halftone.services.web.words import sentences
 
 if TYPE_CHECKING:
@@ -86,10 +87,13 @@ class PrintingView:
 
     Attributes:
         gap: The time since the printing before, in words.
+        detail: What it shares with the earliest one, as it stands in an address; "" if that is all
+            or nothing.
     """
 
     printing: timelines.Printing
     gap: str
+    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ async def show_cluster(request: Request) -> Response:
     views = []
     for printing in shown:
         gap = sentences.describe_gap(before, printing.image, language) if before is not None else ""
-        views.append(PrintingView(printing=printing, gap=gap))
+        views.append(PrintingView(printing=printing, gap=gap, detail=_find_detail(printing)))
         before = printing.image
     spans = [(each.number, each.span) for each in shown if each.span is not None]
     numbers = {each.image.name: each.number for each in everything}
@@ -152,6 +156,15 @@ async def show_cluster(request: Request) -> Response:
         step=_PRINTINGS,
         left_out=max(0, cluster.size - len(cluster.members)),
     )
+
+
+def _find_detail(printing: timelines.Printing) -> str:
+    link, image = printing.link, printing.image
+    if link is None:
+        return ""
+    is_second = link.b == image.name
+    on_image = outlines.outline_image(link) if is_second else outlines.outline_query(link)
+    return find_detail(on_image, image)
 
 
 def _list_journals(printings: Sequence[timelines.Printing]) -> list[JournalView]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.core import errors
 from halftone.services.web.answers import comparing, judging, outlines, questions
 from halftone.services.web.pages.desk import get_desk, read_author
+from halftone.services.web.pages.search import find_detail
 from halftone.services.web.words import sentences
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ async def show_comparison(request: Request) -> Response:
     if view not in VIEWS or not found.can_be_laid_over:
         view = "side"
     language = desk.renderer.choose_language(request)
+    on_a = outlines.outline_query(found.hit, corner=found.subject.corner)
+    on_b = outlines.outline_image(found.hit)
+    size_a = (found.subject.width, found.subject.height)
     return await desk.renderer.render(
         request,
         "compare",
@@ -43,8 +47,10 @@ async def show_comparison(request: Request) -> Response:
         views=VIEWS,
         sure=sentences.say_sureness(found.hit, language),
         traits=", ".join(sentences.list_traits(found.hit, language)),
-        on_a=outlines.outline_query(found.hit, corner=found.subject.corner),
-        on_b=outlines.outline_image(found.hit),
+        on_a=on_a,
+        on_b=on_b,
+        detail_a=questions.format_region(outlines.frame_detail(on_a, size=size_a)),
+        detail_b=find_detail(on_b, found.image),
         points=outlines.format_points,
         region=questions.format_region(found.subject.region),
         saved=params.get("saved", ""),

@@ -26,6 +26,9 @@ async def show_image(request: Request) -> Response:
     name = request.query_params.get("name", "")
     image = await desk.client.get(name)
     token = request.query_params.get("verdicts", "")
+    region = questions.fit_region(
+        questions.read_region(request.query_params), size=(image.width, image.height)
+    )
     cluster, verdicts = await asyncio.gather(
         comparing.find_cluster(desk.client, name),
         desk.client.verdict_page(image=name, page_size=_VERDICTS, page_token=token),
@@ -37,7 +40,7 @@ async def show_image(request: Request) -> Response:
         cluster=cluster,
         verdicts=verdicts,
         are_further_verdicts=bool(token),
-        region=questions.format_region(questions.read_region(request.query_params)),
+        region=region,
         source=find_link(image.source_uri),
     )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from halftone.client import Hit
+    from halftone.client import Hit, ImageRecord
     from halftone.services.web.answers.questions import Question
     from halftone.services.web.answers.searching import Answer, Subject
     from halftone.services.web.pages.desk import Desk
@@ -40,6 +40,7 @@ class Card:
         on_hit: The polygons to draw on the hit.
         on_query: The polygons to draw on the searched picture.
         compare: The address at which the two are compared.
+        detail: The shared part of the hit, as it stands in an address; "" if it is all or nothing.
     """
 
     hit: Hit
@@ -49,6 +50,7 @@ class Card:
     on_hit: outlines.Outlines
     on_query: outlines.Outlines
     compare: str
+    detail: str
 
 
 async def show_home(request: Request) -> Response:
@@ -171,15 +173,24 @@ def make_card(hit: Hit, *, subject: Subject, question: Question, language: Langu
     first = [("a", question.image)] if question.image else [("picture", question.picture)]
     region = questions.format_region(subject.region)
     part = [("region", region)] if region else []
+    image = hit.image
+    on_hit = outlines.outline_image(hit)
     return Card(
         hit=hit,
         sure=sentences.say_sureness(hit, language),
         traits=", ".join(sentences.list_traits(hit, language)),
         probability=sentences.format_probability(hit.probability),
-        on_hit=outlines.outline_image(hit),
+        on_hit=on_hit,
         on_query=outlines.outline_query(hit, corner=subject.corner),
-        compare="/compare?" + urlencode([*first, ("b", hit.image.name), *part], safe="/,"),
+        compare="/compare?" + urlencode([*first, ("b", image.name), *part], safe="/,"),
+        detail=find_detail(on_hit, image),
     )
+
+
+def find_detail(on_image: outlines.Outlines, image: ImageRecord) -> str:
+    """Return the shared part of an image as it stands in an address; "" if it is all or nothing."""
+    size = (image.width, image.height)
+    return questions.format_region(outlines.frame_detail(on_image, size=size))
 
 
 @dataclass(frozen=True, kw_only=True)

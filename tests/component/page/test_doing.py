@@ -129,6 +129,24 @@ def test_what_is_in_sight_of_a_comparison_can_be_searched_by(reader, pages):
     assert 16 <= int(width.input_value()) < int(width.get_attribute("max"))
 
 
+def test_a_detail_of_a_printing_is_searched_from_its_card(browser, served, pages):
+    """By the keyboard, on a telephone, where the frame is folded away unless it is led to."""
+    with Reader(browser, served.address, width=400) as reader:
+        page = reader.page
+        reader.go(pages["cluster"])
+        go_to(page, ".printing a[href$='#part']")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**#part")
+        page.get_by_label("Left", exact=True).fill("100")
+        page.get_by_role("button", name="Search this part").press("Enter")
+        page.wait_for_url("**region=100*")
+        page.get_by_text("Found in").wait_for()
+        page.get_by_role("link", name="Search this detail").first.press("Enter")
+        page.wait_for_url(re.compile(r"image=.*region=0,0,50,40"))
+        page.get_by_text("Found in").wait_for()
+        assert not reader.measure_overflow()
+
+
 def test_the_keyboard_alone_reaches_what_the_pointer_does(reader):
     page = reader.page
     reader.go("/")

@@ -14,7 +14,9 @@ addEventListener("beforeprint", () => {
 });
 
 for (const details of document.querySelectorAll("[data-folds-when-narrow]")) {
-  if (matchMedia("(max-width: 60rem)").matches) details.open = false;
+  // Who is led to what is inside finds it open.
+  const target = document.getElementById(location.hash.slice(1));
+  if (matchMedia("(max-width: 60rem)").matches && !details.contains(target)) details.open = false;
 }
 
 for (const form of document.querySelectorAll("[data-filters]")) {

@@ -241,6 +241,33 @@ def test_the_life_of_a_picture(fake, browser):
     assert "First" not in text
 
 
+def test_a_detail_of_any_printing_leads_to_a_search(fake, browser):
+    first, _, _, again, undated = fake.names[:5]
+    part = [search_pb2.Point(x=x, y=y) for x, y in ((40, 30), (260, 30), (260, 90), (40, 90))]
+    fake.link(first, again, image_polygon=part, image_share=0.03)
+    fake.link(undated, first, query_polygon=part, query_share=0.03)
+    text = browser.get(f"/cluster?name={first}").text
+    shared = re.findall(r'href="([^"]+)">Search the part shared with no. 1<', text)
+    framed = re.findall(r'href="([^"]+)#part">Search a part of it<', text)
+    # The earliest one has no other to share with, and of two all is shared.
+    assert framed == [f"/image?name={name}" for name in fake.names[:3]]
+    assert list(map(html.unescape, shared)) == [
+        f"/search?image={name}&region=40,30,220,60" for name in (again, undated)
+    ]
+    assert 'id="subject-title"' in browser.get(html.unescape(shared[0])).text
+
+
+def test_the_shared_part_of_two_pictures_is_searched_without_a_script(fake, browser):
+    first, second = fake.names[:2]
+    text = browser.get(f"/compare?a={first}&b={second}&region=100,50,200,200").text
+    links = re.findall(r'href="([^"]+)">(?:Search the shared part|Search a part of it)<', text)
+    # The fake says that the whole of the searched part was found, in a quarter of the second.
+    assert [html.unescape(each) for each in links] == [
+        f"/image?name={first}#part",
+        f"/search?image={second}&region=0,0,50,40",
+    ]
+
+
 def test_captions_stand_beside_each_other_with_what_differs_marked(fake, browser):
     for name, caption in zip(fake.names, ("The fleet <leaves>", "The fleet stays"), strict=False):
         fake.records[name].caption, fake.records[name].language = caption, "en"

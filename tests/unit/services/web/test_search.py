@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import io
 import os
 import re
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
@@ -75,6 +77,34 @@ def test_hits_say_what_they_are_and_how_sure_it_is(fake, browser):
     assert "0.995" in text
     # The shared part is drawn on the hit, in pixels of the full picture.
     assert '<polygon class="shared" points="0.0,0.0 50.0,0.0' in text
+
+
+def test_a_detail_of_a_hit_is_searched_by_its_shared_part(fake, browser):
+    text = browser.get(f"/search?image={fake.names[0]}").text
+    found = re.findall(r'<a href="(/[^"]+)">(Search this detail|Search a part of it)</a>', text)
+    # What was not compared shares nothing that is known; its picture is framed by hand.
+    assert len(found) == len(fake.names) - 1
+    assert [said for _, said in found[:2]] == ["Search this detail", "Search a part of it"]
+    first, second = (html.unescape(address) for address, _ in found[:2])
+    fake.requests.clear()
+    detail = browser.get(first).text
+    request = next(
+        each for each in fake.requests if isinstance(each, search_pb2.SearchImagesRequest)
+    )
+    region = request.region
+    assert (region.x, region.y, region.width, region.height) == (0, 0, 50, 40)
+    name = parse_qs(urlsplit(first).query)["image"][0]
+    width = fake.records[name].width
+    assert f'name="w" type="number" inputmode="numeric" min="0" max="{width}" value="50"' in detail
+    path, _, anchor = second.partition("#")
+    assert f'id="{anchor}" action="/search"' in browser.get(path).text
+
+
+def test_a_part_of_a_record_is_framed_without_a_script(fake, browser):
+    text = browser.get(f"/image?name={fake.names[0]}&region=10,20,9000,200").text
+    assert 'data-region="10,20,790,200"' in text
+    numbers = re.findall(r'<input name="([xywh])"[^>]* value="(\d+)"', text)
+    assert numbers == [("x", "10"), ("y", "20"), ("w", "790"), ("h", "200")]
 
 
 def test_the_searched_part_is_in_the_address_and_in_the_search(fake, browser):
