@@ -117,6 +117,37 @@ async def take_back(client: AsyncClient, verdict_id: str, *, a: str, b: str) -> 
         )
 
 
+async def is_kept(client: AsyncClient, verdict_id: str, *, a: str, b: str) -> bool:
+    """Return whether a verdict holds: it was neither taken back nor replaced.
+
+    An address that says so may be opened long after. Without an answer it is not said.
+    """
+    verdicts = await _list_newest(client, pair={a, b}, image=a)
+    return any(each.id == verdict_id for each in verdicts)
+
+
+async def is_taken_back(client: AsyncClient, verdict_id: str, *, a: str, b: str) -> bool:
+    """Return whether a verdict was taken back, and its pair not judged anew since."""
+    history = await _list_newest(client, pair={a, b}, image=a, history=True)
+    ended = next((each.end_time for each in history if each.id == verdict_id), None)
+    if ended is None:
+        return False
+    # The one that the verdict had replaced is given again as soon as it is taken back.
+    return not any(
+        each.create_time and each.create_time > ended + _REPLACED_WITHIN for each in history
+    )
+
+
+async def _list_newest(
+    client: AsyncClient, *, pair: set[str], image: str, history: bool = False
+) -> list[Verdict]:
+    try:
+        page = await client.verdict_page(image=image, history=history, page_size=_MOST_HISTORY)
+    except errors.HalftoneError:
+        return []
+    return [each for each in page if {each.a, each.b} == pair]
+
+
 async def _find_replaced(
     client: AsyncClient, name: str, *, pair: set[str], image: str
 ) -> Verdict | None:

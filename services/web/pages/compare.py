@@ -32,6 +32,12 @@ async def show_comparison(request: Request) -> Response:
         found = await comparing.compare(
             desk.client, desk.uploads, question, other=params.get("b", "")
         )
+    place = judging.read_place(params)
+    saved, undone = params.get("saved", ""), params.get("undone", "")
+    a, b = question.image, found.image.name
+    if place is not None:
+        # In the queue it is the pair before that was judged.
+        a, b = params.get("judged_a", ""), params.get("judged_b", "")
     view = params.get("view", "")
     if view not in VIEWS or not found.can_be_laid_over:
         view = "side"
@@ -53,9 +59,10 @@ async def show_comparison(request: Request) -> Response:
         detail_b=find_detail(on_b, found.image),
         points=outlines.format_points,
         region=questions.format_region(found.subject.region),
-        saved=params.get("saved", ""),
-        undone="undone" in params,
-        place=judging.read_place(params),
-        judged=(params.get("judged_a", ""), params.get("judged_b", "")),
+        saved=saved if saved and await judging.is_kept(desk.client, saved, a=a, b=b) else "",
+        undone=bool(undone)
+        and await judging.is_taken_back(desk.client, undone, a=question.image, b=found.image.name),
+        place=place,
+        judged=(a, b),
         author=read_author(request),
     )

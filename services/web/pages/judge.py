@@ -58,14 +58,15 @@ async def undo_verdict(request: Request) -> Response:
     desk = get_desk(request)
     async with read_form(request) as form:
         a, b = get_text(form, "a"), get_text(form, "b")
-        await judging.take_back(desk.client, get_text(form, "verdict"), a=a, b=b)
+        undone = get_text(form, "verdict")
+        await judging.take_back(desk.client, undone, a=a, b=b)
         place = judging.read_place(form)
     fields = {} if place is None else place.list_fields()
-    return RedirectResponse(make_compare_url(a, b, undone="1", **fields), 303)
+    return RedirectResponse(make_compare_url(a, b, undone=undone, **fields), 303)
 
 
 def _read_saved(params: QueryParams) -> dict[str, str]:
-    """Return which verdict was just given on which pair; empty unless all of it is known."""
+    """Return which verdict was given on which pair; empty unless all of it is known."""
     saved = {key: params.get(key, "") for key in ("saved", "judged_a", "judged_b")}
     return saved if all(saved.values()) else {}
 
@@ -92,4 +93,8 @@ async def show_queue(request: Request) -> Response:
         )
         fields = {**place.list_fields(), **saved}
         return RedirectResponse(make_compare_url(pair.a.name, pair.b.name, **fields), 303)
+    if saved and not await judging.is_kept(
+        desk.client, saved["saved"], a=saved["judged_a"], b=saved["judged_b"]
+    ):
+        saved = {}
     return await desk.renderer.render(request, "judge", page=page, token_here=token, saved=saved)

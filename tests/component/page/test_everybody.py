@@ -8,25 +8,31 @@ import pytest
 
 from tests.support import hostile
 from tests.support.client.chromium import Reader
+from tests.support.client.fake_search import verdict
 
 
 @pytest.fixture
 def states(pages, fake):
     """Addresses of what pages look like when something else is the case."""
-    first = fake.names[0]
-    return {
+    first, second = fake.names[:2]
+    taken_back = verdict(first, second, name="verdicts/6")
+    taken_back.end_time.FromJsonString("2026-01-01T12:00:00Z")
+    fake.verdicts += [taken_back, verdict(first, second)]
+    saved = f"saved=7&judged_a={first}&judged_b={second}"
+    yield {
         "a part": f"/search?image={first}&region=20,20,300,200&journal=Die+Woche&date=1890/1950",
         "nothing found": f"/search?image={first}&journal=None+such",
         "no date": "/images?date=yesterday",
         "swipe": pages["overlay"].replace("overlay", "swipe"),
         "blink": pages["overlay"].replace("overlay", "blink"),
         "difference": pages["overlay"].replace("overlay", "difference"),
-        "saved": f"{pages['compare']}&saved=x",
-        "of the queue": f"{pages['compare']}&place=2&left=3&saved=x&judged_a={first}&judged_b=x",
-        "taken back": f"{pages['compare']}&undone=1",
+        "saved": f"{pages['compare']}&saved=7",
+        "of the queue": f"{pages['compare']}&place=2&left=3&{saved}",
+        "taken back": f"{pages['compare']}&undone=6",
         "no such cluster": "/clusters?size=999",
         "gone": "/imports/0",
     }
+    fake.verdicts.clear()
 
 
 # What opens what is folded away, and the list of keys.

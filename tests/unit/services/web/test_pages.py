@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import html
 import json
 import re
@@ -102,6 +103,41 @@ def test_undoing_a_changed_verdict_restores_the_one_before(fake, browser):
     browser.post_form("/verdicts/undo", page="/work", a=first, b=second, verdict=saved)
     (verdict,) = fake._holding()
     assert (verdict.decision, verdict.note) == (clusters_pb2.Verdict.SAME, "same plate")
+
+
+def test_saved_and_taken_back_are_said_only_while_they_are_true(fake, browser):
+    first, second = fake.names[:2]
+    saved = judge(fake, browser, "different").headers["location"]
+    (given,) = fake.verdicts
+    undone = browser.post_form(
+        "/verdicts/undo", page=saved, a=first, b=second, verdict=given.name.partition("/")[2]
+    ).headers["location"]
+    # Whoever opens the first link later is not told that the verdict is kept.
+    assert "Saved." not in browser.get(saved).text
+    assert 'action="/verdicts/undo"' not in browser.get(saved).text
+    assert "Taken back." in browser.get(undone).text
+    judge(fake, browser, "same")
+    fake.verdicts[-1].create_time.FromDatetime(dt.datetime(2026, 2, 1, tzinfo=dt.UTC))
+    assert "Saved." not in browser.get(saved).text
+    assert "Taken back." not in browser.get(undone).text
+    # Another pair's verdict, and one that never was.
+    other = f"/compare?a={first}&b={fake.names[2]}"
+    for address in (f"{other}&saved=2", f"{other}&undone=1", f"{other}&saved=x&undone=x"):
+        text = browser.get(address).text
+        assert "Saved." not in text
+        assert "Taken back." not in text
+
+
+def test_the_queue_says_saved_only_while_it_is_true(fake, browser):
+    first = begin(browser)
+    a, b = find_pair(first)
+    second = judge_here(browser, first).headers["location"]
+    done = f"/judge?saved=1&judged_a={a}&judged_b={b}"
+    assert "The verdict before is saved." in browser.get(second).text
+    assert "Saved." in browser.get(done).text
+    browser.post_form("/verdicts/undo", page=second, a=a, b=b, verdict="1")
+    assert "The verdict before is saved." not in browser.get(second).text
+    assert "Saved." not in browser.get(done).text
 
 
 def test_the_verdicts_on_a_record_go_on_to_their_end(fake, browser):
