@@ -240,12 +240,27 @@ class Imports:
         for file in uploaded:
             if not file.filename:
                 continue  # a form without a chosen file sends an empty one
-            self._check_room(target, size=file.size or 0)
+            size = file.size or 0
+            self._check_room(target, size=size)
             path = target.folder / import_files.check_path(file.filename)
+            # Counted before it is written: others that arrive meanwhile have less room.
             target.files += 1
-            target.bytes += file.size or 0
+            target.bytes += size
             target.touched = time.monotonic()
-            await asyncio.to_thread(import_files.write, path, file)
+            try:
+                await asyncio.to_thread(self._write, path, file)
+            except errors.HalftoneError:
+                target.files -= 1
+                target.bytes -= size
+                raise
+
+    def _write(self, path: Path, file: UploadFile) -> None:
+        """Write a file down, in a thread: a slow disk must not keep others from reading a page."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(self._directory).free - self._settings.min_free_bytes
+        if room < (file.size or 0):
+            raise errors.StorageFull("The disk of this page is full, so it takes no files.")
+        import_files.write(path, file)
 
     def start(self, target: Import) -> None:
         """Start an import; its progress is in its fields from now on.
@@ -384,9 +399,6 @@ class Imports:
                 field="files",
                 reason="TOO_MANY_BYTES",
             )
-        self._directory.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self._directory).free < settings.min_free_bytes + size:
-            raise errors.StorageFull("The disk of this page is full, so it takes no files.")
 
     async def _forget(self) -> None:
         """Remove imports that were never started, and forget the oldest of those that are over."""

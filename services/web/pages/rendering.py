@@ -64,6 +64,8 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
+            # Otherwise each page asks the disk whether its templates have changed.
+            auto_reload=False,
         )
         self._environment.globals |= {
             "static": self.find_static,
