@@ -48,6 +48,9 @@ Device = Annotated[str, AfterValidator(_check_device)]
 SearchAddress = Annotated[str, AfterValidator(partial(_check, service="search"))]
 EmbedderAddress = Annotated[str, AfterValidator(partial(_check, service="embedder"))]
 TrainerAddress = Annotated[str, AfterValidator(partial(_check, service="trainer"))]
+TrainerAddressIfAny = Annotated[
+    str, AfterValidator(lambda address: address and _check(address, service="trainer"))
+]
 
 
 def _config(prefix: str) -> SettingsConfigDict:
@@ -304,8 +307,8 @@ class WebSettings(ServerSettings):
     """`host:port` of the search service."""
     embedder: EmbedderAddress = "127.0.0.1:7101"
     """`host:port` of the embedder, whose state is shown."""
-    trainer: TrainerAddress = "127.0.0.1:7103"
-    """`host:port` of the training jobs' service."""
+    trainer: TrainerAddressIfAny = "127.0.0.1:7103"
+    """`host:port` of the training jobs' service; empty says that there is none."""
     data_directory: Path = Path("data/web")
     """The directory of dropped pictures and of files on their way into the archive."""
     hosts: Names = ()

@@ -92,8 +92,9 @@ def prepare(
         "trainer": addresses.trainer,
         "data_directory": str(data / "web"),
     }
+    # An empty address is one, too: without a trainer the page says so, and asks nobody else's.
     for name, value in given.items():
-        if value and name not in settings.model_fields_set:
+        if name not in settings.model_fields_set:
             environment[f"HALFTONE_WEB_{name.upper()}"] = value
     return Page(
         child=Child(

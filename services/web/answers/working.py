@@ -33,11 +33,13 @@ class Part:
     Attributes:
         name: `search`, `embedder` or `trainer`.
         problem: Why it does not answer; None if it does.
+        is_missing: Whether the stack runs without it.
         waiting: The number of its jobs that are under way or wait.
     """
 
     name: str
     problem: errors.HalftoneError | None
+    is_missing: bool = False
     waiting: int = 0
 
 
@@ -73,18 +75,21 @@ class Work:
         )
 
 
-async def look(client: AsyncClient, *, with_training: bool = True) -> Work:
+async def look(
+    client: AsyncClient, *, with_training: bool = True, has_trainer: bool = True
+) -> Work:
     """Return what goes on. A service that does not answer is said to be so, and hides no other.
 
     Args:
         client: The client.
         with_training: Ask for training jobs, and whether their service answers.
+        has_trainer: Whether the stack has that service; without it, it is not asked.
     """
     grouping, promotion, training, versions, loaded, total = await asyncio.gather(
         _try(_take(client.cluster_jobs(page_size=_MOST, timeout=_SECONDS))),
         _try(client.promotion(timeout=_SECONDS)),
         _try(_take(client.training_jobs(page_size=_MOST, timeout=_SECONDS)))
-        if with_training
+        if with_training and has_trainer
         else _skip(),
         _try(_take(client.model_versions(timeout=_SECONDS))),
         _try(client.models(timeout=_SECONDS)),
@@ -94,7 +99,7 @@ async def look(client: AsyncClient, *, with_training: bool = True) -> Work:
         parts=(
             Part(name="search", problem=total[1]),
             Part(name="embedder", problem=loaded[1]),
-            *([_make_trainer(*training)] if with_training else []),
+            *([_make_trainer(*training, has_trainer=has_trainer)] if with_training else []),
         ),
         grouping=grouping[0] or (),
         promotion=promotion[0],
@@ -106,10 +111,13 @@ async def look(client: AsyncClient, *, with_training: bool = True) -> Work:
 
 
 def _make_trainer(
-    jobs: tuple[TrainingJob, ...] | None, problem: errors.HalftoneError | None
+    jobs: tuple[TrainingJob, ...] | None,
+    problem: errors.HalftoneError | None,
+    *,
+    has_trainer: bool,
 ) -> Part:
     under_way = [job for job in jobs or () if not job.state.is_over]
-    return Part(name="trainer", problem=problem, waiting=len(under_way))
+    return Part(name="trainer", problem=problem, is_missing=not has_trainer, waiting=len(under_way))
 
 
 async def _try(call: Awaitable[T]) -> tuple[T | None, errors.HalftoneError | None]:

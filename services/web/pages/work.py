@@ -20,10 +20,15 @@ async def show_work(request: Request) -> Response:
     """Answer `GET /work`. While anything runs, the page loads itself again."""
     desk = get_desk(request)
     visitor = get_visitor(request)
-    work = await working.look(desk.client, with_training=visitor.may(Scope.TRAIN))
+    has_trainer = bool(desk.settings.trainer)
+    work = await working.look(
+        desk.client, with_training=visitor.may(Scope.TRAIN), has_trainer=has_trainer
+    )
     imports = desk.imports.list() if visitor.may(Scope.IMPORT) else []
     running = work.is_running or any(not each.state.is_over for each in imports)
-    return await desk.renderer.render(request, "work", work=work, imports=imports, refresh=running)
+    return await desk.renderer.render(
+        request, "work", work=work, imports=imports, has_trainer=has_trainer, refresh=running
+    )
 
 
 async def start_clusters(request: Request) -> Response:
@@ -43,7 +48,7 @@ async def cancel_job(request: Request) -> Response:
     if name.startswith("clusterJobs/"):
         visitor.check(Scope.IMPORT)
         await desk.client.cancel_cluster_job(name)
-    elif name.startswith("trainingJobs/"):
+    elif name.startswith("trainingJobs/") and desk.settings.trainer:
         visitor.check(Scope.TRAIN)
         await desk.client.cancel_training_job(name)
     elif name == "promotion":

@@ -67,6 +67,7 @@ def opened(
     """Yield a browser on a page of its own."""
     settings = WebSettings(
         **{"data_directory": directory, "min_free_bytes": 0, "port": 0, "metrics_port": 0}
+        | {"trainer": trainer}
         | settings
     )
     client = AsyncClient(

@@ -437,6 +437,17 @@ def test_the_work_says_what_does_not_answer(fake, browser):
     assert "None that can be read." in text
 
 
+def test_a_stack_without_a_trainer_says_so_and_asks_nobody(fake, tmp_path):
+    with page.opened(fake, tmp_path, trainer="") as browser:
+        text = browser.get("/work").text
+        assert "there is none: this stack runs without training" in text
+        assert "does not answer:" not in text
+        assert text.count('class="up"') == 2
+        assert 'id="training-title"' not in text
+        refused = browser.post_form("/work/cancel", page="/work", name="trainingJobs/1")
+        assert refused.status_code == 400
+
+
 def test_a_job_is_started_shown_and_cancelled(fake, browser):
     fake.job_polls = 10**6
     browser.post_form("/work/clusters", page="/work")

@@ -13,9 +13,8 @@ from tests.support.client import page
 from tests.support.client.fake_clusters import scene
 
 TOUCHES = frozenset(
-    ("open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir")
-    + ("os.utime", "shutil.rmtree")
-)
+    f"os.{name}" for name in ("listdir", "mkdir", "remove", "rename", "rmdir", "scandir", "utime")
+) | {"open", "shutil.rmtree"}
 _watched: list[tuple[str, list[str]]] = []
 
 
