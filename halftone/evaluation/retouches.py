@@ -4,7 +4,8 @@
 
 Pictures are printed twice. In the second printing something was pasted in, removed or painted out
 before, on a known share of the area, or nothing was changed. A retouch is found if a difference
-lies on at least a third of it and no more than half of the difference lies elsewhere.
+covers a third of it, and a third of the difference, which is a box, lies on it. A difference of
+which less lies on the retouch is a false one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ SHARES: Final = (0.01, 0.03, 0.1)
 """Shares of the picture's area that are retouched."""
 _SIDE: Final = 800
 _COVERED: Final = 1 / 3
-_ELSEWHERE: Final = 0.5
 _PLAIN: Final = 12.0  # grey values: what is plainer already cannot be removed or painted out
 _TRIES: Final = 20
 
@@ -165,10 +165,10 @@ def _sort(overlap: Overlap, mask: Bools) -> tuple[list[float], list[float]]:
         area = np.zeros(mask.shape, dtype=np.uint8)
         cv2.fillConvexPoly(area, np.rint(each.part.query_polygon).astype(np.int32), (1,))
         on = float((area.astype(bool) & mask).sum())
-        lies = on >= _COVERED * mask.sum() and on >= (1 - _ELSEWHERE) * area.sum()
-        (right if mask.any() and (lies or on >= _COVERED * area.sum()) else wrong).append(
-            each.certainty
-        )
+        if not mask.any() or on < _COVERED * area.sum():
+            wrong.append(each.certainty)
+        elif on >= _COVERED * mask.sum():
+            right.append(each.certainty)
     return right, wrong
 
 

@@ -110,10 +110,13 @@ class Look:
 
     Attributes:
         judgement: The logarithm of the odds that what both show is one picture, no furniture.
-        differences: What differs within the largest part that agrees, the most certain first.
+        part: Corners of the largest part that agrees though something may differ in it, float64
+            [4, 2], in the first picture; None if nothing agrees.
+        differences: What differs within that part, the most certain first.
     """
 
     judgement: float
+    part: Doubles | None
     differences: tuple[Difference, ...]
 
 
@@ -146,22 +149,33 @@ class Agreement:
         judgement = judge.load_packaged()(seen)
         bounds = self._find_bounds()
         if bounds is None:
-            return Look(judgement=min(judgement, 0.0), differences=())
+            return Look(judgement=min(judgement, 0.0), part=None, differences=())
         cells = difference_map.load_packaged()(seen)
-        differing = spread_cells(cells, shape=self.tiles.mask.shape)
+        differing = spread_cells(cells, mask=self.tiles.mask)
         return Look(
             judgement=judgement,
+            part=self.tiles.to_first(bounds),
             differences=find_differences(differing, within=bounds, to_frame=self.tiles.to_frame),
         )
 
     def _find_bounds(self) -> tuple[float, float, float, float] | None:
         """Return left, top, right and bottom of the largest part that agrees, in the frame.
 
-        A large difference is a hole as well, so here the part may lie across a hole.
+        A large difference is a hole as well, so here the part may lie across a hole. What is left
+        of the frame beyond the last tiles belongs to them.
         """
         agrees, contradicts = _split(self.odds)
         within = _parts(agrees, contradicts, inside=self.tiles.inside, hole=None)
-        return bounds_of(within[0], shape=self.odds.shape) if within else None
+        if not within:
+            return None
+        left, top, right, bottom = bounds_of(within[0], shape=self.odds.shape)
+        height, width = self.tiles.mask.shape
+        return (
+            left,
+            top,
+            width if right > width - STEP else right,
+            height if bottom > height - STEP else bottom,
+        )
 
     def odds_at(self, points: Floats) -> Floats:
         """Return the odds of the tiles around points of the first picture, [N]; 0 outside."""

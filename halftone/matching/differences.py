@@ -24,7 +24,8 @@ Doubles = NDArray[np.float64]
 _AGAINST: Final = 0.75  # logarithm of odds
 _CHANCE: Final = 4.0  # logarithm of odds that pieces of a faithful printing reach
 _AT_EDGE: Final = 0.35
-_DIFFERS: Final = 0.5  # of a cell
+_DIFFERS: Final = 0.5  # the probability from which a pixel counts
+_FROM_EDGE: Final = CELL  # pixels of what is seen
 _DOUBT: Final = (1.0, 1.0, 0.7)  # even odds where one cell is certain, see `_certainty`
 _LEAST_CERTAIN: Final = 0.5
 _DIFFERENCES: Final = 8
@@ -45,16 +46,21 @@ class Difference:
     certainty: float
 
 
-def spread_cells(cells: Floats, *, shape: tuple[int, ...]) -> Floats:
+def spread_cells(cells: Floats, *, mask: Bools) -> Floats:
     """Return how probably each second pixel of a frame differs, float32 [H / 2, W / 2].
+
+    Where the pictures do not meet, and a cell's width from there, nothing differs.
 
     Args:
         cells: What `DifferenceMap` returns.
-        shape: Of the frame, [H, W].
+        mask: Where the pictures' frames meet, bool [H, W].
     """
-    top, left, height, width = place(shape)
+    top, left, height, width = place(mask.shape)
     whole = cv2.resize(cells, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(whole[top : top + height, left : left + width], dtype=np.float32)
+    met = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    reach = 2 * _FROM_EDGE + 1
+    met = cv2.erode(met, np.ones((reach, reach), np.uint8), borderValue=1)
+    return np.asarray(whole[top : top + height, left : left + width] * met, dtype=np.float32)
 
 
 def find_differences(
@@ -102,10 +108,13 @@ def _certainty(*, peak: float, cells: float) -> float:
 def weigh_pieces(tiles: Tiles, odds: Floats, *, within: Box) -> float:
     """Return how much contradicts in connected pieces, in logarithms of odds.
 
-    Arguments as in `find_differences`. Tones do not count: press and paper change them.
+    Args:
+        tiles: What was measured.
+        odds: float32 [R, C], the logarithm of each tile's odds; 0 where it says nothing.
+        within: The rectangle of tiles that is weighed.
     """
     doubts = _discount_edge(np.clip(-odds, 0, MOST_ODDS), inside=tiles.inside)
-    return sum(max(0.0, weight - _CHANCE) for _, _, weight in _pieces(doubts, within))
+    return sum(max(0.0, weight - _CHANCE) for weight in _weigh(doubts, within))
 
 
 def _discount_edge(against: Floats, *, inside: Bools) -> Floats:
@@ -116,12 +125,12 @@ def _discount_edge(against: Floats, *, inside: Bools) -> Floats:
     return np.where(inner > 0, against, _AT_EDGE * against).astype(np.float32)
 
 
-def _pieces(doubts: Floats, within: Box) -> Iterator[tuple[Box, int, float]]:
-    """Yield the connected pieces that contradict: the box around, tiles and total doubt."""
+def _weigh(doubts: Floats, within: Box) -> Iterator[float]:
+    """Yield the total doubt of each connected piece that contradicts."""
     against = np.zeros(doubts.shape, dtype=np.uint8)
     against[within] = doubts[within] > _AGAINST
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(against, connectivity=8)
     for label in range(1, count):
-        left, top, width, height, tiles = (int(each) for each in boxes[label])
+        left, top, width, height, _ = (int(each) for each in boxes[label])
         box = slice(top, top + height), slice(left, left + width)
-        yield box, tiles, float(doubts[box][labels[box] == label].sum())
+        yield float(doubts[box][labels[box] == label].sum())

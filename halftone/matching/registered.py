@@ -86,7 +86,13 @@ def keep_distinct(agreements: list[Registered]) -> list[Registered]:
     A face matches its own mirror image; a scene in relief follows several planes.
     """
     kept: list[Registered] = []
-    left = [each for each in agreements if not _is_outnumbered(each, by=agreements)]
+    left = []
+    for each in agreements:
+        rival = _find_outnumbering(each, among=agreements)
+        if rival is None:
+            left.append(each)
+        elif _lie_alike(rival.query, each.query):
+            rival.rivals += each.count
     for weaker in sorted(left, key=_worth, reverse=True):
         rival = next((stronger for stronger in kept if _explains(stronger, weaker)), None)
         if rival is not None:
@@ -97,16 +103,20 @@ def keep_distinct(agreements: list[Registered]) -> list[Registered]:
     return kept[:MAX_OVERLAPS]
 
 
-def _is_outnumbered(agreement: Registered, *, by: Sequence[Registered]) -> bool:
-    """Return whether it would come before one that agrees there with several times its inliers.
+def _find_outnumbering(agreement: Registered, *, among: Sequence[Registered]) -> Registered | None:
+    """Return one that agrees in its place with several times its inliers, and is worth less.
 
     A masthead of boxes and rules fits itself upside down as well.
     """
-    return any(
-        other.count >= _OUTNUMBERED * agreement.count
-        and _worth(other) < _worth(agreement)
-        and _lies_within(agreement, other, shown=_is_shown)
-        for other in by
+    return next(
+        (
+            other
+            for other in among
+            if other.count >= _OUTNUMBERED * agreement.count
+            and _worth(other) < _worth(agreement)
+            and _lies_within(agreement, other, shown=_is_shown)
+        ),
+        None,
     )
 
 

@@ -56,7 +56,6 @@ class Tiles:
             the lower of the two.
         strengths: [2, R, C], root mean square of the gradients of each picture, over that of its
             strong tiles.
-        tones: [2, R, C], mean grey value of each picture, 0 to 255.
         inside: bool [R, C], whether the frames meet in the tile.
         to_frame: float64 [3, 3], takes points of the first picture to the frame.
         pictures: Both pictures in the frame, blurred, 0 to 255, float32 [H, W].
@@ -66,11 +65,18 @@ class Tiles:
     correlation: Floats
     isotropy: Floats
     strengths: Floats
-    tones: Floats
     inside: Bools
     to_frame: Doubles
     pictures: tuple[Floats, Floats]
     mask: Bools
+
+    def to_first(self, bounds: tuple[float, float, float, float]) -> Doubles:
+        """Return corners in the first picture, [4, 2], of left, top, right, bottom in the frame."""
+        left, top, right, bottom = bounds
+        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+        # `to_frame` scales and shifts.
+        placed: Doubles = (corners - self.to_frame[:2, 2]) / self.to_frame[0, 0]
+        return placed
 
 
 def measure(
@@ -195,7 +201,6 @@ def _measure(first: Floats, second: Floats, *, inside: Floats, to_frame: Doubles
             )
         ),
         strengths=strengths,
-        tones=np.stack([mean(first), mean(second)]),
         inside=within,
         to_frame=to_frame,
         pictures=(first, second),

@@ -328,7 +328,11 @@ def _overlapping_part(agreement: Registered) -> Doubles:
     if min(agreement.tiles.evidence.breadth, agreement.tiles.evidence.solid) >= _WHOLE:
         # Tiles are coarse: what is left out at the edge is margin.
         return agreement.shared
-    for part in agreement.tiles.parts[:1]:
+    look, largest = agreement.look, agreement.tiles.parts[:1]
+    if look is not None and look.part is not None and look.judgement > 0:
+        # What differs in a picture is in it; in a frame it is another picture.
+        largest = look.part[None]
+    for part in largest:
         cut = polygons.intersection(agreement.shared, part)
         if len(cut) >= 3:  # noqa: PLR2004 - a triangle
             return cut

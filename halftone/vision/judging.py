@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 Seen = NDArray[np.int8]
 Floats = NDArray[np.float32]
-Dense = tuple[Floats, Floats]
-"""Weights and biases of a dense layer."""
 
 STEPS: Final = 64
 """Of what the network sees, in 1: it is kept in bytes."""

@@ -52,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         printings = list(see_retouched(paths, pictures=given.pictures, seed=given.seed))
         for folder in given.archive:
             printings += see_archive(folder)
-        given.out.touch()
     except (errors.HalftoneError, OSError) as error:
         parser.error(str(error))
     aside = [_is_aside(each) for each in printings]
@@ -60,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = [each for each, out in zip(printings, aside, strict=True) if out]
     if not known:
         parser.error("no printing registers with its picture")
+    given.out.touch()
     print(f"{len(known):,} printings, {len(unknown):,} left out", flush=True)
     network = train(known, epochs=given.epochs, seed=given.seed, progress=_report)
     if unknown:

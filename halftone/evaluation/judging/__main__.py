@@ -1,6 +1,6 @@
 r"""Train the network that judges whether what two registered pictures share is a picture.
 
-    python -m halftone.evaluation.judging POOL --out halftone/matching/looks/judge.npz \\
+    python -m halftone.evaluation.judging POOL --out halftone/matching/looks/judge.npz \
         [--archive FOLDER] [--different FOLDER] [--corrections FILE] \
         [--pairs 5000] [--repeats 900] [--printings 700] [--epochs 18] [--folds 2] [--seed 0]
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         corrections = read_corrections(given.corrections) if given.corrections else {}
         paths = list_pictures(given.pool)
-        if len(paths) < (_FEWEST_PICTURES if given.pairs else 1):
+        if len(paths) < (_FEWEST_PICTURES if given.pairs or given.repeats else 1):
             parser.error(f"{given.pool} has {len(paths)} pictures; it takes {_FEWEST_PICTURES}")
         pairs = list(see_furniture(paths, pairs=given.pairs, seed=given.seed))
         pairs += see_repeats(paths, pairs=given.repeats, seed=given.seed)

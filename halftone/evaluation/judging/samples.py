@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from halftone.evaluation.calibration_samples import print_part, read_picture
@@ -98,10 +99,7 @@ def _keep(first: Floats, second: Floats, tiles: Tiles) -> Seen:
 def see_furniture(paths: Sequence[Path], *, pairs: int, seed: int) -> Iterator[SeenPair]:
     """Draw pairs of sheets in furniture, print and compare them; kinds and cases take turns."""
     plan = [(kind, case) for kind, cases in sorted(KINDS.items()) for case in cases]
-    kinds = sorted(KINDS)
-    order = np.random.default_rng(seed).permutation(len(paths))
-    # Kinds that are left out show pictures that are left out.
-    shelves = {kind: order[at :: len(kinds)] for at, kind in enumerate(kinds)}
+    shelves = _shelve(len(paths), seed=seed)
 
     def make(number: int) -> SeenPair | None:
         kind, case = plan[number % len(plan)]
@@ -129,15 +127,22 @@ def see_furniture(paths: Sequence[Path], *, pairs: int, seed: int) -> Iterator[S
     return map_pairs(make, range(pairs))
 
 
+def _shelve(count: int, *, seed: int) -> dict[str, NDArray[np.intp]]:
+    """Part pictures among kinds: kinds that are left out show pictures that are left out."""
+    order, kinds = np.random.default_rng(seed).permutation(count), sorted(KINDS)
+    return {kind: order[at :: len(kinds)] for at, kind in enumerate(kinds)}
+
+
 def see_repeats(paths: Sequence[Path], *, pairs: int, seed: int) -> Iterator[SeenPair]:
     """Lay different sheets upon each other where they repeat; half of them are boards."""
-    order = np.random.default_rng(seed).permutation(len(paths))
+    shelves = _shelve(len(paths), seed=seed)
 
     def make(number: int) -> SeenPair | None:
         generator = np.random.default_rng([seed, number])
         kind = "board" if number % 2 else str(generator.choice(_REPEATING))
+        chosen = generator.permutation(shelves[kind])[:_MANY_PICTURES]
         pair = furnish_pair(
-            [read_picture(paths[int(row)]) for row in generator.choice(order, _MANY_PICTURES)],
+            [read_picture(paths[int(row)]) for row in chosen],
             kind=kind,
             case="different",
             seed=int(generator.integers(2**31)),

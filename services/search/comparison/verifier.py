@@ -237,4 +237,5 @@ def _key(query: LocalFeatures, *, mirrored: bool | None) -> bytes:
     made.update(f"{mirrored} {query.width} {query.height} {len(query.points)}".encode())
     made.update(query.points.tobytes())
     made.update(query.descriptors.tobytes())
+    made.update(query.copy)
     return made.digest()

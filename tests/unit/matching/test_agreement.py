@@ -142,6 +142,55 @@ def test_what_moved_within_its_frame_is_found(by):
     assert first.evidence.pure > 0.85
 
 
+def check_differences(ours, theirs) -> None:
+    for mine, same in zip(ours, theirs, strict=True):
+        assert (mine.certainty, mine.share) == (same.certainty, same.share)
+        np.testing.assert_array_equal(mine.part.query_polygon, same.part.query_polygon)
+        np.testing.assert_array_equal(mine.part.candidate_polygon, same.part.candidate_polygon)
+
+
+@pytest.mark.parametrize("way", ["plain", "mirrored", "negative"])
+def test_differences_lie_at_their_place_in_both_pictures(way):
+    """A spot at the upper right of one picture, which is then mirrored or made a negative."""
+    picture = np.asarray(scene(1).convert("L"))
+    height, width = picture.shape
+    changed = picture.copy()
+    changed[height // 8 : height // 3, 5 * width // 8 : 7 * width // 8] = 120
+    turned = {"plain": changed, "mirrored": changed[:, ::-1], "negative": 255 - changed}[way]
+    one, other = (local_features(Image.fromarray(each.copy())) for each in (picture, turned))
+    there, back = verify(one, other), verify(other, one)
+    (difference, *_), again = there.overlaps[0].differences, back.overlaps[0]
+    check_differences(there.overlaps[0].differences, again.from_the_other_side().differences)
+    middle = np.array([3 * width / 4, 11 * height / 48])
+    np.testing.assert_allclose(difference.part.query_polygon.mean(axis=0), middle, atol=width / 20)
+    if way == "mirrored":
+        middle[0] = width - middle[0]
+    found = difference.part.candidate_polygon.mean(axis=0)
+    np.testing.assert_allclose(found, middle, atol=width / 20)
+
+
+def test_nothing_differs_where_the_pictures_do_not_meet():
+    """A printing that was scanned askew ends where the other goes on."""
+    found = 0
+    for seed in range(1, 6):
+        whole = scene(seed)
+        askew = whole.rotate(8, Image.Resampling.BICUBIC).crop((70, 60, 420, 300))
+        first = verify(local_features(whole), local_features(askew)).overlaps[0]
+        found += len(first.differences)
+    assert found == 0
+
+
+def test_a_retouched_picture_is_still_whole():
+    picture = np.asarray(scene(2).convert("L"))
+    height, width = picture.shape
+    changed = picture.copy()
+    changed[3 * height // 8 : 5 * height // 8, 3 * width // 8 : 5 * width // 8] = 200
+    one, other = (local_features(Image.fromarray(each)) for each in (picture, changed))
+    overlap = verify(one, other).overlaps[0]
+    assert overlap.differences
+    assert min(overlap.query_share, overlap.candidate_share) > 0.9
+
+
 def test_parts_and_differences_are_the_same_from_the_other_side():
     printed = reprint(framed(1), seed=3, side=600, mirror=True)
     one, other = local_features(framed(2)), local_features(printed)
@@ -153,8 +202,7 @@ def test_parts_and_differences_are_the_same_from_the_other_side():
         for mine, same in zip(here.parts, again.parts, strict=True):
             np.testing.assert_array_equal(mine.query_polygon, same.query_polygon)
             np.testing.assert_array_equal(mine.candidate_polygon, same.candidate_polygon)
-        for mine, same in zip(here.differences, again.differences, strict=True):
-            assert mine.certainty == same.certainty
+        check_differences(here.differences, again.differences)
 
 
 def test_pictures_without_copies_are_compared_by_features_alone():

@@ -43,7 +43,7 @@ def test_the_command_writes_a_judge(folders, tmp_path, capsys):
         [
             *(str(folders["pool"]), "--out", str(out)),
             *("--archive", str(folders["archive"]), "--different", str(folders["book"])),
-            *("--pairs", "0", "--repeats", "1", "--printings", "2", "--epochs", "1"),
+            *("--pairs", "0", "--repeats", "0", "--printings", "2", "--epochs", "1"),
             *("--folds", "2"),
         ]
     )
