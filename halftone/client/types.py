@@ -114,7 +114,7 @@ class Overlap:
         negative: Whether one of the two is a negative of the other: light where that is dark.
         parts: The parts that agree when the pictures are compared area by area, the largest first:
             of a shared frame its four sides.
-        differences: What differs within the largest of these parts, the most certain first.
+        differences: What differs within the largest part that agrees, the most certain first.
         agreeing_share: Of the area where the pictures' frames meet and both have detail, the share
             that agrees, 0 to 1; None where the overlap is too small to compare.
         contradicting_share: The share of all of that area that contradicts, 0 to 1, or None.

@@ -1,11 +1,15 @@
 """Measure the difference map: retouches that it finds, and false ones in faithful reprints.
 
-    python -m halftone.evaluation.retouches FOLDER [--pictures 100]
+    python -m halftone.evaluation.retouches FOLDER [--pictures 100] [--press 6]
 
 Pictures are printed twice. In the second printing something was pasted in, removed or painted out
 before, on a known share of the area, or nothing was changed. A retouch is found if a difference
 covers a third of it, and a third of the difference, which is a box, lies on it. A difference of
-which less lies on the retouch is a false one.
+which less lies on the retouch is a false one. Parts that are plain already are not retouched, and
+printings that do not register are counted apart.
+
+With `--press`, so many of the pictures are also printed faithfully in each condition of the press
+benchmark, and only false differences are counted.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from PIL import Image
 
 from halftone.archive.manifests import list_pictures
 from halftone.evaluation.calibration_samples import read_picture
+from halftone.evaluation.press.benchmark import conditions_of
+from halftone.evaluation.press.transforms import TRANSFORMATIONS, seed_of, transform
 from halftone.evaluation.resampling import wilson_interval
 from halftone.matching.fingerprint import local_features
 from halftone.matching.verification import verify
@@ -42,6 +48,7 @@ SHARES: Final = (0.01, 0.03, 0.1)
 """Shares of the picture's area that are retouched."""
 _SIDE: Final = 800
 _COVERED: Final = 1 / 3
+_COMPANIONS: Final = 3
 _PLAIN: Final = 12.0  # grey values: what is plainer already cannot be removed or painted out
 _TRIES: Final = 20
 
@@ -66,6 +73,7 @@ class Outcome:
     Attributes:
         kind: One of `KINDS`, or "faithful".
         share: The share of the area that was changed.
+        registered: Whether the printing registers with the picture.
         found: Whether the retouch was found.
         false: The number of differences elsewhere.
         certainties: Of the differences that lie on the retouch, and of the others.
@@ -73,6 +81,7 @@ class Outcome:
 
     kind: str
     share: float
+    registered: bool
     found: bool
     false: int
     certainties: tuple[tuple[float, ...], tuple[float, ...]]
@@ -130,27 +139,43 @@ def run(paths: Sequence[Path], *, seed: int = 0) -> Iterator[Outcome]:
                 made = retouch(picture, other, kind=kind, share=share, seed=own)
                 if made is None:
                     continue
-            outcome = _compare(picture, made, kind=kind, share=share, seed=[seed, number, at])
-            if outcome is not None:
-                yield outcome
+            # The first is the archive's scan; it is not cropped, so its pixels are the picture's.
+            draw = np.random.default_rng([seed, number, at])
+            printed = reprint(
+                picture if made is None else made.image, seed=int(draw.integers(2**31)), side=_SIDE
+            )
+            yield _compare(picture, printed, made, kind=kind, share=share)
+
+
+def run_press(paths: Sequence[Path], *, seed: int = 0) -> Iterator[Outcome]:
+    """Print each picture faithfully in each condition of the press benchmark, and compare."""
+    pictures = [read_picture(path) for path in paths]
+    for number, picture in enumerate(pictures):
+        for name, strength in conditions_of():
+            printed = transform(
+                picture,
+                transformation=TRANSFORMATIONS[name],
+                strength=strength,
+                seed=seed_of(seed, number, name),
+                companions=[each for each in pictures if each is not picture][:_COMPANIONS],
+            )
+            yield _compare(picture, printed.image, None, kind=name, share=0.0)
 
 
 def _compare(
-    picture: Image.Image, made: Retouch | None, *, kind: str, share: float, seed: list[int]
-) -> Outcome | None:
-    generator = np.random.default_rng(seed)
-    # The first is the archive's scan; it is not cropped, so that its pixels are the picture's.
-    second = reprint(
-        picture if made is None else made.image, seed=int(generator.integers(2**31)), side=_SIDE
-    )
-    found = verify(local_features(picture), local_features(second)).overlaps
+    picture: Image.Image, printed: Image.Image, made: Retouch | None, *, kind: str, share: float
+) -> Outcome:
+    found = verify(local_features(picture), local_features(printed)).overlaps
     if not found:
-        return None
+        return Outcome(
+            kind=kind, share=share, registered=False, found=False, false=0, certainties=((), ())
+        )
     mask = np.zeros((picture.height, picture.width), dtype=bool) if made is None else made.mask
     right, wrong = _sort(found[0], mask)
     return Outcome(
         kind=kind,
         share=share,
+        registered=True,
         found=bool(right),
         false=len(wrong),
         certainties=(tuple(right), tuple(wrong)),
@@ -202,22 +227,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--press", type=int, default=0, help="pictures for the press benchmark")
     parser.add_argument("--seed", type=int, default=0)
     given: Any = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     paths = list_pictures(given.folder)
     order = np.random.default_rng(given.seed).permutation(len(paths))[: given.pictures]
+    chosen = [paths[int(at)] for at in order]
     outcomes: dict[tuple[str, float], list[Outcome]] = defaultdict(list)
-    for outcome in run([paths[int(at)] for at in order], seed=given.seed):
+    for outcome in run(chosen, seed=given.seed):
         outcomes[outcome.kind, outcome.share].append(outcome)
     for (kind, share), each in sorted(outcomes.items()):
-        found, false = sum(one.found for one in each), sum(one.false > 0 for one in each)
-        low, high = wilson_interval(found, len(each))
-        told = f"found {found / len(each):.3f} ({low:.3f} to {high:.3f})  " if share else ""
-        print(
-            f"{kind:9} {share:4.0%}  {len(each):4} printings  {told}"
-            f"false in {false / len(each):.3f}"
-        )
+        print(_describe(kind, share, each))
+    if given.press:
+        press: dict[str, list[Outcome]] = defaultdict(list)
+        for outcome in run_press(chosen[: given.press], seed=given.seed):
+            press[outcome.kind].append(outcome)
+        for name, each in press.items():
+            print(_describe(name, 0.0, each))
+        print(_describe("all of these", 0.0, [one for each in press.values() for one in each]))
+
+
+def _describe(kind: str, share: float, outcomes: Sequence[Outcome]) -> str:
+    there = [each for each in outcomes if each.registered]
+    count = max(len(there), 1)
+    found, false = sum(each.found for each in there), sum(each.false > 0 for each in there)
+    told = ""
+    if share and there:
+        low, high = wilson_interval(found, len(there))
+        told = f"found {found / count:.3f} ({low:.3f} to {high:.3f})  "
+    lost = len(outcomes) - len(there)
+    return (
+        f"{kind:16} {share:4.0%}  {len(there):4} printings, {lost} more did not register  {told}"
+        f"false in {false / count:.3f}"
+    )
 
 
 if __name__ == "__main__":

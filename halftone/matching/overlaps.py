@@ -75,7 +75,7 @@ class Overlap:
             or because something moved.
         negative: Whether one picture is a negative of the other: light where that is dark.
         parts: The parts that agree tile by tile, the largest first.
-        differences: What differs within the largest part, the most certain first.
+        differences: What differs within the largest part that agrees, the most certain first.
         evidence: How far the pictures agree tile by tile where their frames meet; None if one has
             no copy or the frames meet in less than a tile.
     """

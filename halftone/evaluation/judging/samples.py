@@ -11,7 +11,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from halftone.evaluation.calibration_samples import print_part, read_picture
@@ -31,6 +30,8 @@ from halftone.vision.reprinting import reprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from halftone.evaluation.corrections import Corrections
     from halftone.evaluation.labelled import LabelledArchive

@@ -1,6 +1,6 @@
 """Compares the local features of queries and candidates, in a few threads.
 
-A pair takes about 3 ms of one core, and a query has fifty pairs. Each query has as many turns in
+A pair takes about 5 ms of one core, and a query has fifty pairs. Each query has as many turns in
 the threads' queue as there are threads; after each pair its turn goes back to the end of the queue,
 so that queries share the threads fairly. The outcomes of recent pairs are remembered: the next page
 of a search, or the same search again, compares nothing twice and has the same ranking.
