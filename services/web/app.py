@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -54,6 +55,7 @@ _TIDY_SECONDS = 3600.0
 # Statuses of what passes: too many at once, a service that starts, a deadline.
 _PASSING = frozenset({429, 503, 504})
 _log = telemetry.get_logger(__name__)
+_REGION_FIELDS = ("region", "x", "y", "w", "h")
 # Fields and boundaries of a form, beside its file.
 _FORM_BYTES = 1 << 20
 
@@ -215,7 +217,12 @@ async def _show_error(request: Request, raised: Exception) -> Response:
     if wants_json(request):
         return _tell_script(request, error, status=status, headers=headers)
     page = await get_desk(request).renderer.render(
-        request, "error", status=status, error=error, again=_find_again(request, status=status)
+        request,
+        "error",
+        status=status,
+        error=error,
+        again=_find_again(request, status=status),
+        back=_find_back(request, error),
     )
     page.headers.update(headers)
     return page
@@ -241,6 +248,19 @@ def _find_again(request: Request, *, status: int) -> str:
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
+def _find_back(request: Request, error: errors.HalftoneError) -> str:
+    """Return the address of the same page without the value that is wrong; "" if none is named."""
+    field = getattr(error, "field", "")
+    params = request.query_params
+    if request.method not in {"GET", "HEAD"} or not isinstance(error, errors.InvalidArgument):
+        return ""
+    wrong = {*_REGION_FIELDS} if field == "region" else {field}
+    kept = [(key, value) for key, value in params.multi_items() if key not in wrong | {"page"}]
+    if not wrong & set(params):
+        return ""
+    return request.url.path + (f"?{urlencode(kept)}" if kept else "")
+
+
 async def _show_http_error(request: Request, raised: Exception) -> Response:
     """Answer what Starlette itself refuses: unknown addresses, methods, malformed forms."""
     status = raised.status_code if isinstance(raised, HTTPException) else 500
@@ -257,5 +277,5 @@ async def _show_http_error(request: Request, raised: Exception) -> Response:
     if wants_json(request):
         return _tell_script(request, error, status=status)
     return await get_desk(request).renderer.render(
-        request, "error", status=status, error=error, again=""
+        request, "error", status=status, error=error, again="", back=""
     )

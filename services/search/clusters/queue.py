@@ -2,7 +2,8 @@
 
 Three kinds of pairs are worth a look: those whose probability is near the threshold of a link, the
 weakest links of clusters, and pairs about which the evidence disagrees. How much a verdict helps is
-how unsure the pair is times how many images depend on it. Pairs with a verdict are left out.
+how unsure the pair is times how many images depend on it. Pairs with a verdict are left out, and so
+are those that are hardly the same: diagrams and ornaments make thousands of them.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ _MOST_MEMBERS: Final = 60
 """Larger clusters are not looked through for pairs that disagree: an ornament has thousands."""
 _SURE: Final = 0.99
 """A link that is more probable than this is no weak one."""
+_LEAST: Final = 0.1
+"""A pair that is less probable than this is not asked about, whatever speaks for it."""
+_MOST_DISAGREEING: Final = 3
+"""The most pairs that are asked about because a cluster holds them together: one may split it."""
 _CONTRADICTING: Final = 0.3
 _AGREEING: Final = 0.6
 """Shares of an overlap from which on it speaks against a link, or for one."""
@@ -216,13 +221,16 @@ _FIELDS: Final = "a, b, probability, relation, verification"
 
 def _near_threshold(connection: sqlite3.Connection, *, floor: int) -> Iterable[Doubt]:
     for side, order in ((">=", "ASC"), ("<", "DESC")):
-        yield from _to_doubts(
+        doubts = _to_doubts(
             connection.execute(
-                f"SELECT {_FIELDS} FROM pairs WHERE probability {side} ? AND job >= ?"  # noqa: S608 - constants
-                f" ORDER BY probability {order} LIMIT ?",
-                (RULES.link, floor, _NEAR),
+                f"SELECT {_FIELDS} FROM pairs WHERE probability {side} ? AND probability >= ?"  # noqa: S608 - constants
+                f" AND job >= ? ORDER BY probability {order} LIMIT ?",
+                (RULES.link, _LEAST, floor, _NEAR),
             )
         )
+        for doubt in doubts:
+            if doubt.probability <= _SURE or doubt.reason is Reason.DISAGREEMENT:
+                yield doubt
 
 
 def _to_doubts(
@@ -296,9 +304,13 @@ def _disagreeing_members(
     for numbers in members.values():
         if len(numbers) > _MOST_MEMBERS:
             continue
-        for row in pairs.read_between(connection, numbers, since_job=floor):
-            if is_link(row.probability):
-                continue
+        differing = [
+            row
+            for row in pairs.read_between(connection, numbers, since_job=floor)
+            if row.probability >= _LEAST and not is_link(row.probability)
+        ]
+        differing.sort(key=lambda row: (row.probability, row.a, row.b))
+        for row in differing[:_MOST_DISAGREEING]:
             yield Doubt(
                 a=row.a,
                 b=row.b,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import re
 import secrets
 import shutil
@@ -80,6 +81,7 @@ class Import:
         rejected: The first thousand rejected records.
         problem: Why it failed; or what it waits for while it runs.
         touched: When something was last done with it, in seconds of the monotonic clock.
+        began: When it was begun.
     """
 
     id: str
@@ -94,6 +96,7 @@ class Import:
     rejected: list[ImportAck] = field(default_factory=list)
     problem: errors.HalftoneError | None = None
     touched: float = field(default_factory=time.monotonic)
+    began: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
     @property
     def done(self) -> int:
@@ -125,6 +128,7 @@ class Import:
             rejected=tuple(map(Rejected.of, self.rejected)),
             problem=Fault.of(self.problem),
             time=time.time(),
+            began=self.began.timestamp(),
         )
 
     @classmethod
@@ -142,6 +146,7 @@ class Import:
             counts={**dict.fromkeys(ImportState, 0), **note.counts},
             rejected=[each.make_ack() for each in note.rejected],
             problem=note.problem.make_error() if note.problem else None,
+            began=dt.datetime.fromtimestamp(note.began or note.time, dt.UTC),
         )
 
 
@@ -216,8 +221,8 @@ class Imports:
         """
         if not _ARCHIVE.fullmatch(archive):
             raise errors.InvalidArgument(
-                "An archive's name is made of up to 63 letters, digits, dots, dashes and "
-                "underscores.",
+                "An archive's name is made of letters from a to z, digits, dots, dashes and "
+                "underscores, at most 63, and begins with a letter or a digit.",
                 field="archive",
                 reason="BAD_ARCHIVE_NAME",
             )

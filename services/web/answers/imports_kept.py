@@ -75,6 +75,7 @@ class Note:
         counts: Acknowledged records by their state.
         problem: Why it failed; None if it did not.
         time: When it was written, in seconds since 1970.
+        began: When the import was begun, likewise; 0 in notes of earlier releases.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Note:
     rejected: tuple[Rejected, ...] = ()
     problem: Fault | None = None
     time: float
+    began: float = 0.0
 
 
 _NOTE: Final[TypeAdapter[Note]] = TypeAdapter(Note)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from halftone.client import AsyncClient, ClusterJob
 
 _PAGE: Final = 24
 # A page stays below 150 kB.
@@ -35,7 +36,9 @@ async def list_clusters(request: Request) -> Response:
     choice = questions.read_choice(params)
     orders = {order.value: order for order in ClusterOrder}
     order = orders.get(params.get("order", ""), ClusterOrder.SIZE)
-    least = {key: _read_number(params.get(key, "")) for key in ("size", "journals", "years")}
+    least = {
+        key: _read_number(params.get(key, ""), field=key) for key in ("size", "journals", "years")
+    }
     page = await desk.client.cluster_page(
         filter=choice.make_filter(),
         order=order,
@@ -46,7 +49,7 @@ async def list_clusters(request: Request) -> Response:
         page_size=_PAGE,
         page_token=params.get("page", ""),
     )
-    jobs = [job async for job in desk.client.cluster_jobs(page_size=1)] if not page.total else []
+    newest = await find_grouping(desk.client)
     kept = [
         *choice.list_fields(),
         *((key, str(value)) for key, value in least.items() if value is not None),
@@ -68,16 +71,24 @@ async def list_clusters(request: Request) -> Response:
         orders=list(orders),
         least=least,
         unjudged_first="unjudged" in params,
-        was_grouped=bool(jobs),
+        was_grouped=newest is not None,
+        grouping=newest if newest and not newest.state.is_over else None,
         address=make_address,
     )
 
 
-def _read_number(text: str) -> int | None:
+async def find_grouping(client: AsyncClient) -> ClusterJob | None:
+    """Return the newest job that groups the archive; None if there was none."""
+    async for job in client.cluster_jobs(page_size=1):
+        return job
+    return None
+
+
+def _read_number(text: str, *, field: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal() or len(text) > 6:  # noqa: PLR2004 - digits
-        raise errors.InvalidArgument(f"{text[:20]!r} is not a whole number.", field="size")
+        raise errors.InvalidArgument(f"{text[:20]!r} is not a whole number.", field=field)
     return int(text)
 
 
@@ -120,7 +131,7 @@ async def show_cluster(request: Request) -> Response:
     cluster = await desk.client.cluster(params.get("name", ""))
     language = desk.renderer.choose_language(request)
     everything = timelines.list_printings(cluster)
-    start = min(_read_number(params.get("from", "")) or 1, max(len(everything), 1))
+    start = min(_read_number(params.get("from", ""), field="from") or 1, max(len(everything), 1))
     shown = everything[start - 1 : start - 1 + _PRINTINGS]
     before = everything[start - 2].image if start > 1 else None
     views = []

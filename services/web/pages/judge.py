@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import JSONResponse, RedirectResponse
 
 from halftone.services.web.answers import judging
+from halftone.services.web.pages.clusters import find_grouping
 from halftone.services.web.pages.desk import (
     get_desk,
     get_text,
@@ -97,4 +98,13 @@ async def show_queue(request: Request) -> Response:
         desk.client, saved["saved"], a=saved["judged_a"], b=saved["judged_b"]
     ):
         saved = {}
-    return await desk.renderer.render(request, "judge", page=page, token_here=token, saved=saved)
+    newest = None if page.pairs else await find_grouping(desk.client)
+    return await desk.renderer.render(
+        request,
+        "judge",
+        page=page,
+        token_here=token,
+        saved=saved,
+        was_grouped=newest is not None,
+        grouping=newest is not None and not newest.state.is_over,
+    )

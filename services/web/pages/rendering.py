@@ -78,7 +78,6 @@ class Renderer:
             "cluster_url": make_cluster_url,
             "flatten": texts.flatten,
             "tag_language": tag_language,
-            "format_probability": sentences.format_probability,
             "flush": _FLUSH,
             "most_bytes": most_bytes,
         }
@@ -160,6 +159,7 @@ class Renderer:
             # For paper, where a link is its address.
             "address_here": _find_address(request),
             "now": dt.datetime.now(dt.UTC),
+            "format_probability": lambda share: sentences.format_probability(share, language),
             "said_date": lambda image: sentences.describe_date(image, language),
             **values,
         }

@@ -179,7 +179,7 @@ def make_card(hit: Hit, *, subject: Subject, question: Question, language: Langu
         hit=hit,
         sure=sentences.say_sureness(hit, language),
         traits=", ".join(sentences.list_traits(hit, language)),
-        probability=sentences.format_probability(hit.probability),
+        probability=sentences.format_probability(hit.probability, language),
         on_hit=on_hit,
         on_query=outlines.outline_query(hit, corner=subject.corner),
         compare="/compare?" + urlencode([*first, ("b", image.name), *part], safe="/,"),

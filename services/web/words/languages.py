@@ -68,6 +68,16 @@ class Language:
         """Return a number with the separators of this language."""
         return str(numbers.format_decimal(value, locale=self.locale))
 
+    @property
+    def colon(self) -> str:
+        """Return a colon as it follows a word: French sets a space before it."""
+        return "\u00a0:" if self.code == "fr" else ":"
+
+    @property
+    def decimal_sign(self) -> str:
+        """Return what stands between the whole part of a number and its decimals."""
+        return str(numbers.get_decimal_symbol(self.locale))
+
     def percent(self, share: float) -> str:
         """Return a share, 0 to 1, in per cent."""
         return str(numbers.format_percent(share, locale=self.locale))

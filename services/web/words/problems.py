@@ -97,7 +97,10 @@ def _find_by_reason(language: Language | None) -> Mapping[str, str]:
         "BAD_FILE_NAME": _("This cannot be a file's name."),
         "NO_FILES": _("Choose files first."),
         "TOO_MANY_FILES": _("These are more files than an import from this page takes."),
-        "BAD_ARCHIVE_NAME": _("This cannot be an archive's name."),
+        "BAD_ARCHIVE_NAME": _(
+            "An archive's name is made of letters from a to z, digits, dots, dashes and "
+            "underscores, at most 63, and begins with a letter or a digit."
+        ),
         "IMPORT_UNKNOWN": _(
             "This import is not known. The page remembers its last imports only; the records that "
             "it had imported stay."

@@ -56,7 +56,7 @@ def list_traits(hit: Hit, language: Language) -> list[str]:
         Relation.SAME_SCENE: _("the same scene in another exposure"),
         Relation.SHARED_ELEMENTS: _("a frame, a masthead, lettering, a base map or the like"),
         Relation.UNRELATED: _("details do not agree"),
-        Relation.NOT_COMPARED: _("details were not compared"),
+        Relation.NOT_COMPARED: _("not among those compared in detail"),
     }
     traits = [relations[hit.relation]] if hit.relation in relations else []
     if hit.verification.state is VerificationState.OUT_OF_TIME:
@@ -81,12 +81,14 @@ def describe_hit(hit: Hit, language: Language) -> str:
     """Return what a hit is: "Almost surely the same picture: cropped, mirrored"."""
     traits = list_traits(hit, language)
     sure = say_sureness(hit, language)
-    return f"{sure}: {', '.join(traits)}" if traits else sure
+    return f"{sure}{language.colon} {', '.join(traits)}" if traits else sure
 
 
-def format_probability(probability: float | None) -> str:
+def format_probability(probability: float | None, language: Language) -> str:
     """Return a probability with three digits; only certainty is 1.000; "" for None."""
-    return "" if probability is None else probability_label(probability)
+    if probability is None:
+        return ""
+    return probability_label(probability).replace(".", language.decimal_sign)
 
 
 def describe_date(image: ImageRecord, language: Language) -> str:

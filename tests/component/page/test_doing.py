@@ -298,3 +298,22 @@ def test_it_works_without_scripts(browser, served, tmp_path):
         page.locator(".card a.picture").first.click()
         page.get_by_role("link", name=re.compile("Overlay")).click()
         assert page.locator(".laid.overlay svg image").count() == 2
+
+
+def test_an_open_page_says_that_nobody_answers_any_more(reader, fake, served):
+    page = reader.page
+    fake.delay_acks = 30.0
+    try:
+        reader.go("/import")
+        page.evaluate(DROP, [list(scene()), "image/jpeg"])
+        page.wait_for_url("**/imports/*")
+        page.get_by_role("heading", name="Importing").wait_for()
+        page.route("**/imports/*", lambda route: route.abort())
+        page.get_by_text("The page does not answer.").wait_for()
+        page.unroute("**/imports/*")
+        page.get_by_text("The page does not answer.").wait_for(state="detached")
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("heading", name="The import was cancelled").wait_for()
+    finally:
+        fake.delay_acks = 0.0
+        reader.complaints[:] = [each for each in reader.complaints if "ERR_FAILED" not in each]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from tests.support import hostile
 from tests.support.client.chromium import Reader
@@ -139,3 +141,28 @@ def test_pages_are_light(reader, pages):
     for name, path in pages.items():
         answer = reader.page.request.get(reader.address + path)
         assert len(answer.body()) < 100_000, name
+
+
+def test_the_searched_picture_beside_a_hit_is_small(browser, served, fake):
+    """Also a very wide one, whose words stand beside it and not one letter a line."""
+    wide = io.BytesIO()
+    Image.new("L", (512, 90), 128).save(wide, "JPEG")
+    name = fake.add_printing("0/wide", thumbnail=wide.getvalue())
+    fake.overlap = {"query_share": 0.1}
+    try:
+        with Reader(browser, served.address) as reader:
+            reader.go(f"/search?image={name}&lang=de")
+            reader.page.locator(".inset").first.wait_for()
+            for width, media in ((360, "screen"), (1280, "screen"), (794, "print")):
+                reader.page.set_viewport_size({"width": width, "height": 800})
+                reader.page.emulate_media(media=media)
+                hit, inset, words = (
+                    reader.page.locator(f".card:has(.inset) {each}").first.bounding_box()
+                    for each in (".picture img", ".inset img", ".inset > span:last-child")
+                )
+                assert inset["width"] < hit["width"] / 2
+                assert words["height"] < 60, "one letter a line"
+                assert not reader.measure_overflow()
+    finally:
+        fake.overlap = {}
+        del fake.records[name], fake.thumbnails[name]

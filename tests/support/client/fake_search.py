@@ -283,6 +283,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         hits = [_hit(record, rank=rank, likely=self.likely) for rank, record in enumerate(found)]
         if self.negative and hits:
             hits[0].negative = hits[0].verification.overlaps[0].negative = True
+        if hits:
+            hits[0].verification.overlaps[0].MergeFrom(search_pb2.Overlap(**self.overlap))
         return search_pb2.SearchImagesResponse(
             hits=[self._judged(hit, beside=request.image) for hit in hits[start:end]],
             next_page_token=str(end) if end < len(found) else "",

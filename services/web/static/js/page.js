@@ -47,6 +47,7 @@ if (refreshed) {
     // A form that somebody writes in must not be taken away.
     if (!document.hidden && !refreshed.contains(document.activeElement)) {
       const answer = await fetch(location.href).catch(() => null);
+      if (!answer && !refreshed.querySelector("[data-silent]")) sayThatNobodyAnswers(refreshed);
       if (answer?.ok) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const fresh = page.querySelector("#main > div");
@@ -57,6 +58,18 @@ if (refreshed) {
     setTimeout(reload, Number(refreshed.dataset.refresh));
   };
   setTimeout(reload, Number(refreshed.dataset.refresh));
+}
+
+// What stands on the page is not what is the case any more; the next answer takes its place.
+function sayThatNobodyAnswers(place) {
+  const notice = document.createElement("div");
+  notice.className = "notice problem";
+  notice.dataset.silent = "";
+  notice.setAttribute("role", "alert");
+  const words = document.createElement("p");
+  words.textContent = document.body.dataset.noAnswer;
+  notice.append(words);
+  place.prepend(notice);
 }
 
 // Where storage is switched off, the next page begins at its top.

@@ -88,11 +88,16 @@ def desk(tmp_path):
     made.database.close()
 
 
-def test_pairs_near_the_threshold_come_first_and_certain_ones_last(desk):
+def test_pairs_near_the_threshold_come_first_and_certain_ones_not_at_all(desk):
     desk.compare(
-        compared(0, 1, 0.9), compared(2, 3, 0.999), compared(4, 5, 0.5), compared(6, 7, 0.01)
+        compared(0, 1, 0.9),
+        compared(2, 3, 0.999),
+        compared(4, 5, 0.5),
+        compared(6, 7, 0.01),
+        compared(8, 9, 0.98),
+        compared(10, 11, 0.15),
     )
-    assert desk.list() == [(0, 1), (4, 5), (6, 7), (2, 3)]
+    assert desk.list() == [(0, 1), (4, 5), (8, 9), (10, 11)]
     response = desk.read()
     first = response.pairs[0]
     assert (first.reason, first.relation) == (NEAR, search_pb2.Hit.REPRINT)
@@ -125,14 +130,31 @@ def test_members_that_were_found_to_differ_are_asked_about(desk):
     assert [numbers(pair) for pair in pairs_] == [(0, 2)]
 
 
+def test_diagrams_that_hardly_anything_speaks_for_do_not_flood_the_queue(desk):
+    """Chess boards share their grid, and all of them are compared with each other."""
+    alike = verification(contradicting_share=0.0, agreeing_share=0.9)
+    boards = [compared(a, b, 0.015, kept=alike) for a in range(20) for b in range(a + 1, 20)]
+    desk.compare(compared(20, 21, 0.88), *boards)
+    assert desk.list() == [(20, 21)]
+
+
+def test_a_cluster_is_asked_about_in_few_pairs(desk):
+    """Some of its members were found to differ from each other."""
+    links = [compared(a, b, 0.999) for a in range(8) for b in range(8, 16)]
+    differing = [compared(a, b, 0.6 + a / 100) for a in range(8) for b in range(a + 1, 8)]
+    desk.compare(*links, *differing)
+    pairs_ = desk.read(reasons=[DISAGREES], page_size=100).pairs
+    assert len(pairs_) <= 3
+
+
 def test_evidence_that_speaks_against_itself_is_asked_about(desk):
     against = verification(contradicting_share=0.6, agreeing_share=0.2)
     for_it = verification(contradicting_share=0.0, agreeing_share=0.9)
     desk.compare(
         compared(0, 1, 0.999, kept=against),
-        compared(2, 3, 0.05, kept=for_it),
+        compared(2, 3, 0.12, kept=for_it),
         compared(4, 5, 0.999, kept=for_it),
-        compared(6, 7, 0.05, kept=against),
+        compared(6, 7, 0.12, kept=against),
     )
     assert desk.list(reasons=[DISAGREES]) == [(2, 3), (0, 1)]
     assert desk.read().pairs[0].verification.overlaps[0].agreeing_share == pytest.approx(0.9)
