@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import zipfile
 
 import pytest
 
-from tests.support.client.chromium import Reader
+from tests.support.client.chromium import SECONDS, Reader
 from tests.support.client.fake_clusters import scene
 
 DROP = """
@@ -300,9 +301,10 @@ def test_it_works_without_scripts(browser, served, tmp_path):
         assert page.locator(".laid.overlay svg image").count() == 2
 
 
-def test_an_open_page_says_that_nobody_answers_any_more(reader, fake, served):
+def test_an_open_page_says_that_nobody_answers_any_more(reader, fake):
     page = reader.page
-    fake.delay_acks = 30.0
+    goes_on = threading.Event()
+    fake.import_faults[len(fake.seen) + 1] = lambda: goes_on.wait(SECONDS) and None
     try:
         reader.go("/import")
         page.evaluate(DROP, [list(scene()), "image/jpeg"])
@@ -315,5 +317,6 @@ def test_an_open_page_says_that_nobody_answers_any_more(reader, fake, served):
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("heading", name="The import was cancelled").wait_for()
     finally:
-        fake.delay_acks = 0.0
+        goes_on.set()
+        fake.import_faults.clear()
         reader.complaints[:] = [each for each in reader.complaints if "ERR_FAILED" not in each]

@@ -46,7 +46,7 @@ def test_a_version_says_what_it_was_trained_on_and_how_good_it_is(browser):
     assert "ImageNet &lt;weights&gt; (licence: BSD-3-Clause)" in text
     assert 'href="/model?name=old/1"' in text
     german = browser.get("/model?name=new/2&lang=de").text
-    assert "hatten 87\N{NO-BREAK SPACE}% einen anderen Abdruck" in german
+    assert "hatten 87\N{NO-BREAK SPACE}% von 155 Bildern einen anderen Abdruck" in german
 
 
 def test_a_version_of_which_nothing_can_be_read_says_so(browser):
