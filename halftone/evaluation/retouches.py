@@ -3,9 +3,9 @@
     python -m halftone.evaluation.retouches FOLDER [--pictures 100] [--press 6]
 
 Pictures are printed twice. In the second printing something was pasted in, removed or painted out
-before, on a known share of the area, or nothing was changed. A retouch is found if a difference
-covers a third of it, and a third of the difference, which is a box, lies on it. A difference of
-which less lies on the retouch is a false one. Parts that are plain already are not retouched, and
+before, on a known share of the area, or nothing was changed. A difference, which is a box, is false
+if less than a third of it lies on the retouch; a retouch is found if the others cover a third of
+it together. Parts that are plain already are not retouched, and
 printings that do not register are counted apart.
 
 With `--press`, so many of the pictures are also printed faithfully in each condition of the press
@@ -171,30 +171,35 @@ def _compare(
             kind=kind, share=share, registered=False, found=False, false=0, certainties=((), ())
         )
     mask = np.zeros((picture.height, picture.width), dtype=bool) if made is None else made.mask
-    right, wrong = _sort(found[0], mask)
+    right, wrong, covered = _sort(found[0], mask)
     return Outcome(
         kind=kind,
         share=share,
         registered=True,
-        found=bool(right),
+        found=bool(mask.any()) and covered >= _COVERED,
         false=len(wrong),
         certainties=(tuple(right), tuple(wrong)),
     )
 
 
-def _sort(overlap: Overlap, mask: Bools) -> tuple[list[float], list[float]]:
-    """Return the certainties of differences that lie on the retouch, and of those that do not."""
+def _sort(overlap: Overlap, mask: Bools) -> tuple[list[float], list[float], float]:
+    """Return the certainties of differences that lie on the retouch, and of those that do not.
+
+    The third is the share of the retouch that the former cover.
+    """
     right: list[float] = []
     wrong: list[float] = []
+    covered = np.zeros(mask.shape, dtype=bool)
     for each in overlap.differences:
-        area = np.zeros(mask.shape, dtype=np.uint8)
-        cv2.fillConvexPoly(area, np.rint(each.part.query_polygon).astype(np.int32), (1,))
-        on = float((area.astype(bool) & mask).sum())
-        if not mask.any() or on < _COVERED * area.sum():
-            wrong.append(each.certainty)
-        elif on >= _COVERED * mask.sum():
+        drawn = np.zeros(mask.shape, dtype=np.uint8)
+        cv2.fillConvexPoly(drawn, np.rint(each.part.query_polygon).astype(np.int32), (1,))
+        area = drawn.astype(bool)
+        if float((area & mask).sum()) >= _COVERED * max(float(area.sum()), 1.0):
             right.append(each.certainty)
-    return right, wrong
+            covered |= area
+        else:
+            wrong.append(each.certainty)
+    return right, wrong, float((covered & mask).sum() / max(mask.sum(), 1))
 
 
 def _draw_spot(height: int, width: int, *, share: float, generator: np.random.Generator) -> Bools:

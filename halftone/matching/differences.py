@@ -25,7 +25,7 @@ _AGAINST: Final = 0.75  # logarithm of odds
 _CHANCE: Final = 4.0  # logarithm of odds that pieces of a faithful printing reach
 _AT_EDGE: Final = 0.35
 _DIFFERS: Final = 0.5  # the probability from which a pixel counts
-_FROM_EDGE: Final = CELL  # pixels of what is seen
+_FROM_EDGE: Final = CELL // 2  # pixels of what is seen
 _DOUBT: Final = (1.0, 1.0, 0.7)  # even odds where one cell is certain, see `_certainty`
 _LEAST_CERTAIN: Final = 0.5
 _DIFFERENCES: Final = 8
@@ -49,7 +49,7 @@ class Difference:
 def spread_cells(cells: Floats, *, mask: Bools) -> Floats:
     """Return how probably each second pixel of a frame differs, float32 [H / 2, W / 2].
 
-    Where the pictures do not meet, and a cell's width from there, nothing differs.
+    Where the pictures do not meet, and half a cell's width from there, nothing differs.
 
     Args:
         cells: What `DifferenceMap` returns.
