@@ -55,7 +55,7 @@ _MOST_QUERIES: Final = 400
 _FEWEST_PICTURES: Final = 200
 _SIDE: Final = 640  # of a simulated scan, in pixels
 _PICTURES_PER_PAIR: Final = 12
-_HARD_ARCHIVE: Final = 0.3
+_HARD_ARCHIVE: Final = 0.5
 """The weight of a pair of an archive whose pictures share furniture. Each picture of a book finds
 the others, so it has far more such pairs than an archive of many journals."""
 _SHEET_CROP: Final = 0.03  # of a side: sheets of an archive are whole

@@ -343,7 +343,7 @@ class Judged:
     @property
     def tiles(self):
         return SimpleNamespace(
-            area=self.area, look=lambda: Look(judgement=self.odds, differences=())
+            area=self.area, look=lambda: Look(judgement=self.odds, part=None, differences=())
         )
 
 
