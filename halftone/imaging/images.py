@@ -11,7 +11,7 @@ import contextlib
 import io
 import threading
 import warnings
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from PIL import (
@@ -215,8 +215,23 @@ def thumbnail(image: Image.Image, *, longest_side: int = 512, quality: int = 85)
     target = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     if target != image.size:
         image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return encode(image, "JPEG", quality=quality, optimize=True)
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Return a file of a picture's pixels, and of nothing else that the file they are from held.
+
+    Pillow would hand on a stranger's comments and profiles.
+
+    Args:
+        image: The picture.
+        kind: The format, as Pillow names it.
+        options: As the format takes them.
+    """
+    bare = image.copy()
+    bare.info.clear()
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    bare.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -7,13 +7,13 @@ first), quality, format.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Final
 
 from PIL import ExifTags, Image
 
 from halftone.core import errors
+from halftone.imaging import images
 from halftone.imaging.images import REGION_OUTSIDE, TOO_MANY_PIXELS, Region
 
 FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp"}
@@ -172,10 +172,8 @@ def render(
     exif = Image.Exif()
     if rights:
         exif[ExifTags.Base.Copyright] = rights.encode()
-    buffer = io.BytesIO()
     options = {} if format == "PNG" else {"quality": compression_quality}
-    part.save(buffer, format, exif=exif, **options)
-    return buffer.getvalue(), part.size
+    return images.encode(part, format, exif=exif, **options), part.size
 
 
 _THRESHOLD: Final = [0] * 128 + [255] * 128

@@ -6,7 +6,6 @@ The HTML page is self-contained: thumbnails are inlined, nothing is fetched, no 
 from __future__ import annotations
 
 import base64
-import io
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,9 +200,7 @@ def _draw_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes
     faded.paste(image.crop((left, top, right, bottom)), (left, top))
     draw = ImageDraw.Draw(faded)
     draw.rectangle((left, top, right - 1, bottom - 1), outline=_ACCENT, width=4)
-    buffer = io.BytesIO()
-    faded.save(buffer, format="JPEG", quality=88)
-    return buffer.getvalue()
+    return images.encode(faded, "JPEG", quality=88)
 
 
 def make_colophon(model_version: str, *, now: dt.datetime) -> str:

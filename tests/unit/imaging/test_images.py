@@ -434,3 +434,17 @@ def test_many_threads_at_once():
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_file_is_made_of_pixels_and_of_nothing_a_stranger_wrote(kind):
+    picture = Image.new("RGB", (40, 30), "gray")
+    picture.info = {
+        "comment": b"<script>alert(1)</script>",
+        "icc_profile": b"<script>alert(2)</script>",
+        "xmp": b"<script>alert(3)</script>",
+    }
+    made = images.encode(picture, kind)
+    assert b"<script>" not in made
+    assert b"<script>" not in images.thumbnail(picture)
+    assert picture.info, "the picture itself was changed"
