@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from halftone.vision.folding import fold_convolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,15 +124,7 @@ class DifferenceNetwork(nn.Module):
     @torch.no_grad()
     def fold(self) -> tuple[list[Floats], list[Floats], Dense, Dense]:
         """Return kernels, biases, the pooled layer's and the output, normalisation taken in."""
-        kernels, biases = [], []
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
-                raise TypeError(f"{convolution} and {norm} cannot be folded")
-            folded = fuse_conv_bn_eval(convolution, norm)
-            if folded.bias is None:
-                raise TypeError("a folded convolution has a bias")
-            kernels.append(folded.weight.contiguous().numpy())
-            biases.append(folded.bias.numpy())
+        kernels, biases = fold_convolutions(self.convolutions, self.norms)
         if self.output.bias is None:
             raise TypeError("the output has a bias")
         usual = self.usual.weight.numpy(), self.usual.bias.numpy()
