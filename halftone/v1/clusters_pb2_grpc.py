@@ -129,8 +129,9 @@ class ClusterServiceServicer:
 
     def ListPairsToJudge(self, request, context):
         """The pairs without a verdict that one helps most with, the most useful first: near the threshold
-        of a link, the weakest links of clusters, and those about which the evidence disagrees. A page
-        token keeps its place: pairs that are judged leave the list, and what follows stays.
+        of a link, the weakest links of clusters, and those about which the evidence disagrees; none that
+        is less probable than 0.1. A page token keeps its place: pairs that are judged leave the list,
+        and what follows stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
