@@ -189,7 +189,8 @@ def _make_own_questions(client: Client, folder: Path, *, archive: str) -> list[Q
     best = _find_best_pairs(client, archive=archive)
     if not best:
         raise errors.FailedPrecondition(
-            f"The archive {archive} holds fewer than two pictures; there is nothing to find.",
+            f"The archive {archive} has no two pictures of different journals; there is nothing to "
+            "find.",
             subject=archive,
         )
     plain, _ = best[0]
