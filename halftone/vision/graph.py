@@ -107,7 +107,8 @@ def _add_embedding(graph: GraphBuilder, pictures: str, *, spec: NetworkSpec, siz
         side = _side_after(number, size=size)
         cells, exponent = spec.pooling(number)
         pooled = _add_gem(graph, stage, cells=cells, exponent=exponent, side=side)
-        parts.append(_add_unit(graph, graph.add("Flatten", pooled, axis=1)))
+        flat = graph.add("Flatten", pooled, axis=1)
+        parts.append(_add_unit(graph, flat) if spec.unit_stages else flat)
     features = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     if not spec.width:
         return features

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from halftone.core.backbones import Backbone
     from halftone.vision.network import DescriptorNetwork
 
+OTHER_WEIGHTS: Final = "OTHER_WEIGHTS"
+WEIGHTS_UNREADABLE: Final = "WEIGHTS_UNREADABLE"
+
 _BACKBONE_NAMES: Final = ("stem.", "stages.")
 _COLOURS: Final = 3
 # Keyed by whether a block has three convolutions, and by the number of blocks of each stage.
@@ -113,20 +116,37 @@ def load_backbone(network: DescriptorNetwork, *, path: Path | None = None) -> We
             initialised at random instead: such a network finds nothing, and looks healthy.
         errors.InvalidArgument: The weights are of another network.
     """
+    origin, weights = _read(path, backbone=network.spec.backbone)
+    set_backbone(network, weights, name=origin.name)
+    return origin
+
+
+def set_backbone(
+    network: DescriptorNetwork, weights: Mapping[str, torch.Tensor], *, name: str
+) -> None:
+    """Give the stem and the stages of a network the weights of a file.
+
+    Args:
+        network: The network, changed in place. It may run fewer than the four stages of the file.
+        weights: The weights, with the names of torchvision, of `efficientnet_lite_pytorch`, or
+            ours. Others than those of stem and stages are left out.
+        name: The name of the file, for errors.
+
+    Raises:
+        errors.InvalidArgument: The weights are of another network.
+    """
     backbone = network.spec.backbone
-    origin, weights = _read(path, backbone=backbone)
     renamed = _our_names(weights, backbone=backbone)
     grey = network.spec.channels == 1
     # Weights of ours may take grey pictures already.
     summed = grey and renamed.get("stem.0.weight", torch.empty(0)).shape[1:2] == (1,)
-    _check(renamed, name=origin.name, backbone=backbone, channels=1 if summed else _COLOURS)
+    _check(renamed, name=name, backbone=backbone, channels=1 if summed else _COLOURS)
     if grey:
         renamed["stem.0.weight"] = renamed["stem.0.weight"].sum(dim=1, keepdim=True)
     mine = network.state_dict().keys()
     network.load_state_dict(
         {name: tensor for name, tensor in renamed.items() if name in mine}, strict=False
     )
-    return origin
 
 
 def _read(
@@ -146,7 +166,7 @@ def _read(
         raise errors.FailedPrecondition(
             f"The weights in {path} cannot be read ({error}). Give a .pth file of "
             f"{backbone} with the usual names or a .safetensors file with the same names.",
-            reason="WEIGHTS_UNREADABLE",
+            reason=WEIGHTS_UNREADABLE,
         ) from error
     return _identify(path.name, sha256=hashlib.sha256(content).hexdigest()), weights
 
@@ -286,7 +306,7 @@ def _check(
         raise errors.InvalidArgument(
             f"{name} holds no {backbone} but {_guess_network(shapes)}: {', '.join(facts)}.",
             field="path",
-            reason="OTHER_WEIGHTS",
+            reason=OTHER_WEIGHTS,
         )
 
 

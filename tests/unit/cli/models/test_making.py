@@ -83,3 +83,30 @@ def test_too_few_pairs_publish_nothing(models, tmp_path):
     assert result.exit_code != 0
     assert "needs 30 true pairs" in result.output
     assert [each.id for each in Registry(models).list()] == ["starter/1"]
+
+
+def test_published_weights_of_sscd_become_a_version(tmp_path):
+    import torch  # noqa: PLC0415  # slow, and only for this one
+    import torchvision  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    weights = tmp_path / "sscd_disc_mixup.torchvision.pt"
+    torch.save(torchvision.models.resnet18(num_classes=16).state_dict(), weights)
+    words = ["models", "--directory", tmp_path / "models", "import", "sscd", "--weights", weights]
+
+    result = CliRunner().invoke(app.main, [str(word) for word in (*words, "--size", 64)])
+
+    assert result.exit_code == 0, result.output
+    assert "sscd/1 is published" in result.stdout
+    version = Registry(tmp_path / "models").resolve("sscd/1")
+    assert version.spec()["initial_weights"]["licence"] == "MIT"
+
+
+@pytest.mark.parametrize(("words", "missing"), [("sscd", "--weights"), ("resnet18", "--whiten-on")])
+def test_an_import_says_what_it_needs(tmp_path, words, missing):
+    result = CliRunner().invoke(
+        app.main, ["models", "--directory", str(tmp_path), "import", *words.split()]
+    )
+
+    assert result.exit_code == 2
+    assert f"needs {missing}" in result.output
