@@ -183,5 +183,5 @@ def _rename(name: str, *, layers: int) -> str:
     if found["norm"]:
         return f"{block}.bn{layers}.{rest}"
     # Convolution, batch norm and ReLU alternate.
-    number, kind = divmod(int(found["layer"]), 3)
-    return f"{block}.{'bn' if kind else 'conv'}{number + 1}.{rest}"
+    number, place = divmod(int(found["layer"]), 3)
+    return f"{block}.{'bn' if place else 'conv'}{number + 1}.{rest}"
