@@ -162,6 +162,10 @@ class SearchSettings(ServerSettings):
     """`host:port` of the embedder."""
     embedder_timeout_seconds: float = Field(default=60.0, gt=0)
     """How long one call to the embedder may take before it counts as failed and is tried again."""
+    embedder_liveness_seconds: float = Field(default=2.0, gt=0)
+    """An embedder that has not answered for this long is asked whether it is alive, and has as long
+    to say so. After two such questions without an answer it counts as hanging: searches are refused
+    with UNAVAILABLE, imports try again."""
     store: Literal["edge", "server"] = "edge"
     """`edge` keeps vectors inside this process; `server` speaks to a Qdrant server."""
     data_directory: Path = Path("data/search")
@@ -173,6 +177,12 @@ class SearchSettings(ServerSettings):
     """gRPC address of the Qdrant server (`store=server`)."""
     qdrant_api_key: str = ""
     """The key of the Qdrant server; empty sends none."""
+    qdrant_read_seconds: int = Field(default=5, ge=1)
+    """How long the Qdrant server may take for what a search waits for. Then the search is refused
+    with UNAVAILABLE, which says who did not answer."""
+    qdrant_work_seconds: int = Field(default=20, ge=1)
+    """How long the Qdrant server may take for an update, a long list or a count. What an import
+    could not store is tried again for `import_patience_seconds`."""
     collection: str = "halftone"
     """Prefix of the collections' names on the Qdrant server, and the alias of the one that
     answers."""
@@ -187,7 +197,8 @@ class SearchSettings(ServerSettings):
     max_image_bytes: int = Field(default=32 * MIB, ge=1)
     """Images with more bytes are refused. No message carries an image of more than 32 MiB."""
     import_patience_seconds: float = Field(default=60.0, ge=0)
-    """How long an import waits for an embedder that is down or full before it refuses records."""
+    """How long an import waits for a store or an embedder that is down or full. Then it ends with
+    UNAVAILABLE, and what was not acknowledged can be imported again."""
     min_free_bytes: int = Field(default=256 * MIB, ge=0)
     """With the embedded store, nothing more is stored when the disk of the data directory has less
     room left. The disks of a Qdrant server and of `blobs` are not watched: they fill until they

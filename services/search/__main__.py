@@ -53,10 +53,13 @@ _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 def _store(settings: SearchSettings) -> Store:
     # Imported here because an installation may have only one of the two adapters' packages.
     if settings.store == "server":
-        from halftone.services.search.store.server import ServerStore  # noqa: PLC0415
+        from halftone.services.search.store.server import Patience, ServerStore  # noqa: PLC0415
 
         return ServerStore.connect(
-            settings.qdrant_url, api_key=settings.qdrant_api_key, prefix=settings.collection
+            settings.qdrant_url,
+            api_key=settings.qdrant_api_key,
+            prefix=settings.collection,
+            patience=Patience(read=settings.qdrant_read_seconds, work=settings.qdrant_work_seconds),
         )
     from halftone.services.search.store.edge.store import EdgeStore  # noqa: PLC0415
 

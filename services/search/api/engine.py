@@ -36,7 +36,7 @@ MAX_BATCH: Final = 64
 
 _ASK_EVERY: Final = 1.0
 """Seconds between two requests to the store or the embedder while the service starts."""
-_ANSWER_SECONDS: Final = 10.0
+_ANSWER_SECONDS: Final = 5.0
 """Seconds that the store and the embedder have to answer a check of the watch."""
 _BATCH_SHARE: Final = 8
 """A large batch is admitted as one search for every so many of its searches."""

@@ -224,6 +224,11 @@ def _translate_errors(path: str) -> Iterator[None]:
             raise errors.StorageFull(
                 "The disk of the image store is full; the image was not stored."
             ) from error
+        if error.errno == errno.EISDIR:
+            # This does not pass, and other pictures can be stored.
+            raise errors.DataLoss(
+                f"Something is in the way of the blob {path}: {error.strerror}."
+            ) from error
         raise errors.Unavailable(
             f"The image store cannot be used: {error.strerror or error}."
         ) from error

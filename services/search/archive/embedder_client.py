@@ -1,5 +1,8 @@
 """Calls the embedder, with a deadline and bounded retries.
 
+An embedder may take long for a batch, and one that hangs would be waited for as long. So whoever
+waits asks it meanwhile whether it is alive: see `Embedder`.
+
 A call is tried again while the embedder is unreachable or full: after the pause that the embedder
 asks for, otherwise after growing pauses; both with jitter.
 """
@@ -7,6 +10,7 @@ asks for, otherwise after growing pauses; both with jitter.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import time
@@ -28,6 +32,12 @@ MAX_IMAGES: Final = 64
 
 # A call that timed out is tried again: the embedder may have been restarted meanwhile.
 _RETRIED: Final = (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded)
+_SILENT: Final = (errors.Unavailable, errors.DeadlineExceeded)
+_QUESTIONS: Final = 2
+"""Questions without an answer after which an embedder hangs. Two, because with several embedders
+behind one name the second question goes to another one than the first."""
+NO_ANSWER: Final = "EMBEDDER_DOES_NOT_ANSWER"
+"""The reason of the error if the embedder hangs, or did not answer a call in time."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
@@ -49,10 +59,21 @@ class ImageDescriptors:
 
 
 class Embedder:
-    """A client of one embedder, or of several behind one host name."""
+    """A client of one embedder, or of several behind one host name.
+
+    While it waits for descriptors, it asks every few seconds which versions are loaded. An embedder
+    answers that at once, however busy it is. One that does not is given up: the call fails with
+    `Unavailable`, long before its own deadline.
+    """
 
     def __init__(
-        self, address: str, *, timeout: float, metrics: telemetry.Metrics, key: str = ""
+        self,
+        address: str,
+        *,
+        timeout: float,
+        metrics: telemetry.Metrics,
+        key: str = "",
+        liveness: float = 2.0,
     ) -> None:
         """Create a channel, which connects when it is first used.
 
@@ -61,8 +82,12 @@ class Embedder:
             timeout: Seconds that one attempt may take.
             metrics: The metrics of retries and times.
             key: The secret that is sent with each call; empty sends none.
+            liveness: Seconds after which an embedder that has not answered is asked whether it is
+                alive, and that it has to say so, twice.
         """
+        self._address = address
         self._timeout = timeout
+        self._liveness = liveness
         self._key = key
         # Find a restarted embedder quickly: gRPC's pauses grow to 2 minutes by default.
         self._channel = grpc.aio.insecure_channel(
@@ -137,10 +162,10 @@ class Embedder:
             For each image its descriptors, or the error that refuses it.
 
         Raises:
-            errors.Unavailable: The embedder could not be reached.
+            errors.Unavailable: The embedder could not be reached, or hangs.
             errors.ResourceExhausted: The embedder was full.
             errors.NotFound: The embedder does not have the version loaded.
-            errors.DeadlineExceeded: The embedder did not answer in time.
+            errors.DeadlineExceeded: `deadline` has passed.
         """
         request = embedder_pb2.EmbedImagesRequest(images=images, model_version=model_version)
         answer = await self._embed(request, patience=patience, deadline=deadline)
@@ -159,12 +184,20 @@ class Embedder:
                 raise errors.DeadlineExceeded("The embedder did not answer in time.")
             try:
                 with self._seconds.time():
-                    answer: embedder_pb2.EmbedImagesResponse = await self._stub.EmbedImages(
-                        request, timeout=min(left, self._timeout), metadata=_metadata(self._key)
-                    )
-                    return answer
+                    return await self._wait_for_answer(request, seconds=min(left, self._timeout))
             except grpc.RpcError as rpc_error:
                 error = errors.from_rpc_error(rpc_error)
+                if isinstance(error, errors.DeadlineExceeded):
+                    # Is the caller's time over, or only that of the embedder?
+                    error = (
+                        self._make_silence(f"within {self._timeout:g} s")
+                        if self._timeout < left
+                        else errors.DeadlineExceeded(
+                            f"The embedder at {self._address} did not answer in time."
+                        )
+                    )
+            except errors.Unavailable as hanging:
+                error = hanging
             if isinstance(error, errors.StorageFull) or not isinstance(error, _RETRIED):
                 raise error
             wanted = getattr(error, "retry_after", None)
@@ -175,6 +208,58 @@ class Embedder:
             self._retries.labels(errors.code_of(error).name).inc()
             await asyncio.sleep(wait)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _wait_for_answer(
+        self, request: embedder_pb2.EmbedImagesRequest, *, seconds: float
+    ) -> embedder_pb2.EmbedImagesResponse:
+        """Make one call, and see to it that the embedder is alive meanwhile.
+
+        Raises:
+            grpc.RpcError: The call failed.
+            errors.Unavailable: The embedder hangs.
+        """
+
+        async def call() -> embedder_pb2.EmbedImagesResponse:
+            answer: embedder_pb2.EmbedImagesResponse = await self._stub.EmbedImages(
+                request, timeout=seconds, metadata=_metadata(self._key)
+            )
+            return answer
+
+        answering = asyncio.create_task(call())
+        try:
+            while True:
+                done, _ = await asyncio.wait({answering}, timeout=self._liveness)
+                if not done:
+                    silent = 0
+                    while silent < _QUESTIONS and not await self._is_alive():
+                        silent += 1
+                    if silent == _QUESTIONS and not answering.done():
+                        raise self._make_silence(
+                            f"and not to {_QUESTIONS} questions of {self._liveness:g} s either"
+                        )
+                if answering.done():
+                    return answering.result()
+        finally:
+            answering.cancel()
+            with contextlib.suppress(asyncio.CancelledError, grpc.RpcError):
+                await answering
+
+    async def _is_alive(self) -> bool:
+        try:
+            await self._list(seconds=self._liveness)
+        except _SILENT:
+            return False
+        except errors.HalftoneError:
+            # It answers, if only to say that it does not want to.
+            return True
+        return True
+
+    def _make_silence(self, details: str) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"The embedder at {self._address} does not answer, {details}.",
+            reason=NO_ANSWER,
+            retry_after=1.0,
+        )
 
     async def close(self) -> None:
         """Close the channel."""

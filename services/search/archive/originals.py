@@ -60,3 +60,6 @@ class Originals:
                         self._blobs.delete(sha256)
                 except errors.HalftoneError as error:
                     _log.warning("bytes_not_dropped", sha256=sha256, error=error.message)
+                    if isinstance(error, errors.Unavailable):
+                        # The store would be waited for once more for each of the others.
+                        return

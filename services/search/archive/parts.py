@@ -78,6 +78,7 @@ class Parts:
                 timeout=settings.embedder_timeout_seconds,
                 metrics=metrics,
                 key=service_key,
+                liveness=settings.embedder_liveness_seconds,
             ),
             fingerprints=Fingerprints(
                 blobs=holdings.blobs,

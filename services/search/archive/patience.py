@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from halftone.core import errors, telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+_Answer = TypeVar("_Answer")
 
 STORE: Final = (errors.Unavailable, errors.DeadlineExceeded)
 """Errors of a store that does not answer."""
@@ -18,6 +20,9 @@ STORE: Final = (errors.Unavailable, errors.DeadlineExceeded)
 EMBEDDER: Final = (*STORE, errors.ResourceExhausted, errors.NotFound)
 """Errors of an embedder that does not answer. NOT_FOUND is one of them because an embedder may
 still be loading a version that it was just told of."""
+
+CHANGED_MEANWHILE: Final = "CHANGED_MEANWHILE"
+"""The reason if a record was changed by somebody else while it was imported."""
 
 _PAUSE: Final = 1.0
 
@@ -84,3 +89,56 @@ class Outage:
             raise error
         self._check()
         await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+
+async def insist(
+    call: Callable[[], Awaitable[_Answer]],
+    *,
+    outage: Outage,
+    on_retry: Callable[[errors.HalftoneError], None] = lambda _error: None,
+) -> _Answer:
+    """Call a store until it answers, and return its answer.
+
+    Args:
+        call: The call. Making it twice must have the effect of making it once.
+        outage: The outage of the store, which says for how long calls are repeated.
+        on_retry: Called with the error before each further try.
+
+    Raises:
+        errors.HalftoneError: The call was refused, or the outage has lasted too long.
+    """
+    while True:
+        try:
+            answer = await call()
+        except errors.HalftoneError as error:
+            if not is_outage(error):
+                raise
+            await outage.wait(error)
+            on_retry(error)
+        else:
+            outage.end()
+            return answer
+
+
+def is_outage(error: errors.HalftoneError) -> bool:
+    """Return whether a store failed as a whole, so that the same call may succeed later.
+
+    A collection that is not there is one that another process has just dropped: the next call asks
+    its successor.
+    """
+    if isinstance(error, errors.NotFound):
+        return error.resource_type == "collection"
+    if isinstance(error, errors.ResourceExhausted):
+        return error.retry_after is not None and not isinstance(error, errors.StorageFull)
+    return isinstance(error, STORE)
+
+
+def blames_engine(error: errors.HalftoneError) -> bool:
+    """Return whether a record was not stored for the sake of a store, an embedder or a disk.
+
+    Such a record is as good as before and is to be sent again. A record that somebody else changed
+    meanwhile is refused for its own sake, although its error is UNAVAILABLE.
+    """
+    if error.reason == CHANGED_MEANWHILE:
+        return False
+    return is_outage(error) or isinstance(error, errors.ResourceExhausted | errors.Cancelled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import urllib.parse
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -38,44 +39,86 @@ from halftone.services.search.store.server_errors import translate_errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_TIMEOUT_SECONDS: Final = 30
+_READ_SECONDS: Final = 5
+_WORK_SECONDS: Final = 20
 _WORDS: Final = "halftone_words"
 """The metadata key under which a collection names the vocabulary of its visual words."""
 _UPSERT_CHUNK: Final = 256
 """Points in one message: 256 with 4,096 dimensions and long captions stay below the size limit."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long calls of a server may take, in whole seconds, since Qdrant is told them as well.
+
+    Attributes:
+        read: For what a search waits for: points by their ids, and the most similar ones.
+        work: For everything else: updates, long lists, counts, collections.
+    """
+
+    read: int = _READ_SECONDS
+    work: int = _WORK_SECONDS
+
+
 class ServerStore:
     """The collections on a Qdrant server. Tests also use `qdrant-client`'s local mode."""
 
-    def __init__(self, client: QdrantClient, *, prefix: str) -> None:
+    def __init__(
+        self,
+        client: QdrantClient,
+        *,
+        prefix: str,
+        server: str = "The Qdrant server",
+        patience: Patience | None = None,
+    ) -> None:
+        """Use a client, whose own deadline is that of `patience.work`.
+
+        Args:
+            client: The client.
+            prefix: What the names of the archive's collections begin with.
+            server: Who is asked, for errors: the subject of a sentence.
+            patience: How long calls may take.
+        """
         self._client = client
         self._prefix = prefix
+        self._server = server
+        self._patience = patience or Patience()
 
     @classmethod
-    def connect(cls, url: str, *, api_key: str, prefix: str) -> ServerStore:
+    def connect(
+        cls, url: str, *, api_key: str, prefix: str, patience: Patience | None = None
+    ) -> ServerStore:
         """Create a store on a Qdrant server. Nothing is sent before the first call.
 
         Args:
             url: The server's gRPC address, such as `http://127.0.0.1:6334`.
             api_key: The key that the server asks for; empty if it asks for none.
             prefix: What the names of the archive's collections begin with.
+            patience: How long calls may take.
         """
         parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname or "127.0.0.1", parts.port or 6334
+        patience = patience or Patience()
         client = QdrantClient(
-            host=parts.hostname or "127.0.0.1",
-            grpc_port=parts.port or 6334,
+            host=host,
+            grpc_port=port,
             https=parts.scheme == "https",
             api_key=api_key or None,
             prefer_grpc=True,
-            timeout=_TIMEOUT_SECONDS,
+            timeout=patience.work,
             check_compatibility=False,
+            # Find a restarted server quickly: gRPC's pauses grow to 2 minutes by default.
+            grpc_options={
+                "grpc.initial_reconnect_backoff_ms": 100,
+                "grpc.max_reconnect_backoff_ms": 2_000,
+            },
         )
-        return cls(client, prefix=prefix)
+        server = f"The Qdrant server at {host}:{port}"
+        return cls(client, prefix=prefix, server=server, patience=patience)
 
     def model_versions(self) -> list[str]:
         """Return the model versions that have a collection."""
-        with translate_errors():
+        with translate_errors(self._server):
             names = [described.name for described in self._client.get_collections().collections]
         return sorted(
             "/".join(parts[1:])
@@ -92,7 +135,7 @@ class ServerStore:
                 or was not made by Halftone.
         """
         name = self._name(model_version)
-        with translate_errors():
+        with translate_errors(self._server):
             if not self._client.collection_exists(name):
                 if dimension is None:
                     raise port.no_collection(model_version)
@@ -110,10 +153,15 @@ class ServerStore:
         port.check_words(str(words), model_version=model_version)
         port.check_dimension(descriptor.size, model_version=model_version, dimension=dimension)
         # Also if it exists: its creation may have been interrupted before the indexes.
-        with translate_errors():
+        with translate_errors(self._server):
             self._index(name)
         return ServerCollection(
-            self._client, name=name, model_version=model_version, dimension=descriptor.size
+            self._client,
+            name=name,
+            model_version=model_version,
+            dimension=descriptor.size,
+            server=self._server,
+            patience=self._patience,
         )
 
     def _create(self, name: str, *, dimension: int) -> None:
@@ -153,7 +201,7 @@ class ServerStore:
 
     def active(self) -> str | None:
         """Return the model version that the alias points to; None if there is no alias."""
-        with translate_errors():
+        with translate_errors(self._server):
             aliases = self._client.get_aliases().aliases
         for alias in aliases:
             if alias.alias_name == self._prefix:
@@ -175,18 +223,18 @@ class ServerStore:
         operations: list[models.CreateAliasOperation | models.DeleteAliasOperation] = (
             [create] if self.active() is None else [delete, create]
         )
-        with translate_errors():
+        with translate_errors(self._server):
             self._client.update_collection_aliases(operations)
 
     def drop(self, model_version: str) -> None:
         """Delete a collection that the alias does not point to."""
         port.check_inactive(self.active(), model_version=model_version)
-        with translate_errors():
+        with translate_errors(self._server):
             self._client.delete_collection(self._name(model_version))
 
     def close(self) -> None:
         """Close the connection."""
-        with translate_errors():
+        with translate_errors(self._server):
             self._client.close()
 
     def _name(self, model_version: str) -> str:
@@ -197,16 +245,25 @@ class ServerCollection:
     """The points of one model version on a server."""
 
     def __init__(
-        self, client: QdrantClient, *, name: str, model_version: str, dimension: int
+        self,
+        client: QdrantClient,
+        *,
+        name: str,
+        model_version: str,
+        dimension: int,
+        server: str = "The Qdrant server",
+        patience: Patience | None = None,
     ) -> None:
         self._client = client
         self._name = name
+        self._server = server
+        self._patience = patience or Patience()
         self.model_version = model_version
         self.dimension = dimension
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Store points. Each replaces the point with the same id, if there is one."""
-        with translate_errors():
+        with translate_errors(self._server):
             for chunk in batched(points, _UPSERT_CHUNK):
                 structs = [
                     models.PointStruct(
@@ -224,25 +281,26 @@ class ServerCollection:
             )
             for point_id, payload in payloads.items()
         ]
-        with translate_errors():
+        with translate_errors(self._server):
             if operations:
                 self._client.batch_update_points(self._name, operations, wait=True)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points. Ids that do not exist are ignored."""
-        with translate_errors():
+        with translate_errors(self._server):
             self._client.delete(self._name, [str(point_id) for point_id in ids], wait=True)
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
         """Return the points with these ids, by id. Ids that do not exist are left out."""
-        with translate_errors():
+        with translate_errors(self._server):
             records = self._client.retrieve(
                 self._name,
                 [str(point_id) for point_id in ids],
                 with_payload=True,
                 with_vectors=vectors,
+                timeout=self._patience.read,
             )
         return {stored.id: stored for stored in map(_to_stored, records)}
 
@@ -262,8 +320,10 @@ class ServerCollection:
             )
             for query in queries
         ]
-        with translate_errors():
-            answers = self._client.query_batch_points(self._name, requests)
+        with translate_errors(self._server):
+            answers = self._client.query_batch_points(
+                self._name, requests, timeout=self._patience.read
+            )
         return [
             [
                 ScoredPoint(id=_uuid(hit.id), score=hit.score, payload=hit.payload or {})
@@ -274,7 +334,7 @@ class ServerCollection:
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
         """Return the points with the smallest numbers in a field; see `port.Collection`."""
-        with translate_errors():
+        with translate_errors(self._server):
             records, _ = self._client.scroll(
                 self._name,
                 scroll_filter=_filter(filter),
@@ -288,7 +348,7 @@ class ServerCollection:
         """Yield the points that match a filter."""
         offset: Any = None
         while True:
-            with translate_errors():
+            with translate_errors(self._server):
                 records, offset = self._client.scroll(
                     self._name,
                     scroll_filter=_filter(filter),
@@ -303,12 +363,12 @@ class ServerCollection:
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
         """Return the exact number of points that match a filter."""
-        with translate_errors():
+        with translate_errors(self._server):
             return self._client.count(self._name, count_filter=_filter(filter), exact=True).count
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
         """Return the values of a field and how many points have each; see `port.Collection`."""
-        with translate_errors():
+        with translate_errors(self._server):
             answer = self._client.facet(
                 self._name, key, facet_filter=_filter(filter), limit=limit, exact=True
             )

@@ -17,22 +17,32 @@ if TYPE_CHECKING:
 
 _BUGS: Final = frozenset(
     {
+        # Wrong input, a bad request, what strict mode forbids.
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.ALREADY_EXISTS,
+        # A message that is larger than the server reads.
         grpc.StatusCode.OUT_OF_RANGE,
         grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
     }
 )
 """Status codes that blame the request; see `to_error`."""
 
+_FULL: Final = ("no space left", "disk is full", "insufficient storage")
+_QUOTED: Final = 300
+"""Characters of the server's own text that an error quotes."""
+_SERVER: Final = "The Qdrant server"
+
+NO_ANSWER: Final = "STORE_DOES_NOT_ANSWER"
+"""The reason of the error when a call ran into its deadline."""
 _LOCAL_NOT_FOUND: Final = re.compile(r"Collection \S+ not found")
 
 
 @contextlib.contextmanager
-def translate_errors() -> Iterator[None]:
+def translate_errors(server: str = _SERVER) -> Iterator[None]:
     """Run a `with` block and raise its errors of `qdrant-client`, gRPC and HTTP as Halftone's.
+
+    Args:
+        server: Who is asked, with its address, as the subject of a sentence.
 
     Raises:
         errors.HalftoneError: The call failed; see `to_error`.
@@ -43,10 +53,10 @@ def translate_errors() -> Iterator[None]:
         raise
     except ResourceExhaustedResponse as error:
         raise errors.ResourceExhausted(
-            "The Qdrant server is full.", retry_after=float(error.retry_after_s)
+            f"{server} is full.", retry_after=float(error.retry_after_s)
         ) from error
     except (grpc.RpcError, UnexpectedResponse, ResponseHandlingException, OSError) as error:
-        raise to_error(error) from error
+        raise to_error(error, server=server) from error
     except ValueError as error:
         # The client's local mode has no status codes.
         if not _LOCAL_NOT_FOUND.fullmatch(str(error)):
@@ -54,30 +64,65 @@ def translate_errors() -> Iterator[None]:
         raise errors.NotFound(f"{error}.", resource_type="collection") from error
 
 
-def to_error(error: Exception) -> errors.HalftoneError:
+def to_error(error: Exception, *, server: str = _SERVER) -> errors.HalftoneError:
     """Return Halftone's error for a failed call.
 
-    NOT_FOUND stays: another process has dropped the collection. Other codes that blame the request
-    become INTERNAL: the requests are ours, so such a code is a bug. Everything else means that the
-    server cannot answer now, and becomes UNAVAILABLE. A cluster that has lost a node answers
-    INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few replicas are left; none of
-    these is a fault of the record that was to be stored.
+    What Qdrant means by a code is in its `StorageError` and `CollectionError`:
+
+    ==================== ==================================================== ====================
+    code                 means                                                becomes
+    ==================== ==================================================== ====================
+    INVALID_ARGUMENT     the request is wrong, or strict mode forbids it      INTERNAL: our bug
+    ALREADY_EXISTS       a collection of that name exists                     INTERNAL: our bug
+    OUT_OF_RANGE         the message is too large                             INTERNAL: our bug
+    UNIMPLEMENTED        no such method, or not without a cluster             INTERNAL: our bug
+    NOT_FOUND            no such collection: another process dropped it       NOT_FOUND
+    RESOURCE_EXHAUSTED   too many requests; or too little room                itself; STORAGE_FULL
+    INTERNAL             a node or its replicas do not answer, a disk fails,  UNAVAILABLE
+                         memory runs out, an operation was cancelled
+    FAILED_PRECONDITION  locked, no active replica, a shard is being moved    UNAVAILABLE
+    DEADLINE_EXCEEDED    our deadline, or the server's own timeout            UNAVAILABLE
+    UNAUTHENTICATED,     the key is wrong                                     UNAVAILABLE
+    PERMISSION_DENIED
+    anything else        the connection, a proxy                              UNAVAILABLE
+    ==================== ==================================================== ====================
+
+    Only what blames the request is final. Everything else passes when the server, the disk or the
+    settings are mended, so the work is to be tried again and no record is to blame.
+
+    Args:
+        error: The error of the call.
+        server: Who was asked, with its address, as the subject of a sentence.
     """
     code = error.code() if isinstance(error, grpc.Call) else None
     text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"
-    if "no space left" in text.lower() or "disk is full" in text.lower():
+    quoted = text[:_QUOTED]
+    if any(words in text.lower() for words in _FULL):
         return errors.StorageFull(
             "The disk of the Qdrant server is full; what was acknowledged is safe, the rest was "
-            "not stored."
+            f"not stored. {server} says: {quoted}"
         )
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return errors.ResourceExhausted("The Qdrant server is full.", retry_after=1.0)
-    if code is grpc.StatusCode.NOT_FOUND:
-        return errors.NotFound(
-            f"The Qdrant server has no such collection: {text[:200]}", resource_type="collection"
-        )
-    if code in _BUGS:
-        return errors.Internal(f"The Qdrant server refused a request: {text[:500]}")
-    return errors.Unavailable(
-        f"The Qdrant server cannot do this now: {text[:200]}", retry_after=1.0
-    )
+    match code:
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            made: errors.HalftoneError = errors.ResourceExhausted(
+                f"{server} is full: {quoted}", retry_after=1.0
+            )
+        case grpc.StatusCode.NOT_FOUND:
+            made = errors.NotFound(
+                f"{server} has no such collection: {quoted}", resource_type="collection"
+            )
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            made = errors.Unavailable(
+                f"{server} did not answer in time: {quoted}", reason=NO_ANSWER, retry_after=1.0
+            )
+        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+            made = errors.Unavailable(
+                f"{server} does not accept the key in HALFTONE_SEARCH_QDRANT_API_KEY: {quoted}",
+                reason="STORE_REFUSES_KEY",
+                retry_after=1.0,
+            )
+        case _ if code in _BUGS:
+            made = errors.Internal(f"{server} refused a request: {text[:500]}")
+        case _:
+            made = errors.Unavailable(f"{server} cannot do this now: {quoted}", retry_after=1.0)
+    return made

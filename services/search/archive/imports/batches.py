@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from halftone.core import errors
@@ -18,11 +19,13 @@ from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.imports.embedding import PictureEmbedder
 from halftone.services.search.archive.imports.entry import State, finish
 from halftone.services.search.archive.imports.pictures import PictureKeeper
+from halftone.services.search.archive.patience import CHANGED_MEANWHILE, insist
 from halftone.services.search.archive.record_writer import Draft
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeVar
 
     from halftone.services.search.archive.fingerprints import Print
     from halftone.services.search.archive.imports.embedding import Vectors
@@ -30,6 +33,21 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.parts import Parts
     from halftone.services.search.archive.patience import Outage
     from halftone.services.search.store.port import Payload
+
+    T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outages:
+    """The outages that the batches of one import share, so that together they wait only once.
+
+    Attributes:
+        embedder: The outage of the embedder.
+        store: The outage of the store.
+    """
+
+    embedder: Outage
+    store: Outage
 
 
 class BatchImporter:
@@ -47,23 +65,41 @@ class BatchImporter:
             "import_fingerprint_failures_total",
             "Imported records whose picture could not be fingerprinted: found by descriptor alone",
         )
+        self._retries = parts.metrics.counter(
+            "import_store_retries_total",
+            "Calls to the store that imports made again, since it did not answer",
+            labels=("reason",),
+        )
 
-    async def store(self, batch: Sequence[Entry], *, outage: Outage) -> None:
+    async def store(self, batch: Sequence[Entry], *, outages: Outages) -> None:
         """Store the records of a batch and give every entry an outcome.
 
-        An error that concerns the whole batch (the store or the embedder does not answer) becomes
-        the outcome of each entry that has none.
+        A store or an embedder that does not answer is asked again for as long as its outage
+        allows. An error that concerns the whole batch becomes the outcome of each entry that has
+        none.
         """
         try:
-            await self._store(batch, outage=outage)
+            await self._store(batch, outages=outages)
         except Exception as error:  # noqa: BLE001 - every record is answered, also when there is a bug
             finish(batch, conceal_bug(error, images=f"{len(batch)} records"))
 
-    async def _store(self, batch: Sequence[Entry], *, outage: Outage) -> None:
+    async def _insist(self, call: Callable[[], Awaitable[T]], *, outages: Outages) -> T:
+        """Make a call to the store, again and again while the store does not answer."""
+        return await insist(
+            call,
+            outage=outages.store,
+            on_retry=lambda error: self._retries.labels(error.reason).inc(),
+        )
+
+    async def _store(self, batch: Sequence[Entry], *, outages: Outages) -> None:
         ids = [entry.point_id for entry in batch if entry.is_open and entry.point_id]
         if not ids:
             return
-        stored = await self._threads.read("retrieve", self._collections.active.retrieve, ids)
+        stored = await self._insist(
+            # The active collection may be another one at the next try.
+            lambda: self._threads.read("retrieve", self._collections.active.retrieve, ids),
+            outages=outages,
+        )
         changed: list[Entry] = []
         known: list[Entry] = []
         for entry in batch:
@@ -75,11 +111,11 @@ class BatchImporter:
             else:
                 known.append(entry)
         await self._keeper.keep_lost(known)
-        await self._overwrite_fields(known)
+        await self._overwrite_fields(known, outages=outages)
         if changed:
-            await self._embed_and_commit(changed, outage=outage)
+            await self._embed_and_commit(changed, outages=outages)
 
-    async def _overwrite_fields(self, entries: Sequence[Entry]) -> None:
+    async def _overwrite_fields(self, entries: Sequence[Entry], *, outages: Outages) -> None:
         """Write the fields of records whose pictures are stored already, if they differ."""
         differing: list[Entry] = []
         for entry in entries:
@@ -101,43 +137,45 @@ class BatchImporter:
                 if stored is None or stored.payload["sha256"] != entry.sha256:
                     entry.outcome = errors.Unavailable(
                         f"{entry.name} was changed by somebody else meanwhile; import it again.",
-                        reason="CHANGED_MEANWHILE",
+                        reason=CHANGED_MEANWHILE,
                     )
                 else:
                     new[stored.id] = payloads.replace_fields(stored.payload, entry.payload)
             if new:
                 self._writer.overwrite_payloads(new)
 
-        await self._threads.write("overwrite_payloads", write)
+        await self._insist(
+            lambda: self._threads.write("overwrite_payloads", write), outages=outages
+        )
         finish(differing, State.UPDATED)
 
-    async def _embed_and_commit(self, entries: Sequence[Entry], *, outage: Outage) -> None:
+    async def _embed_and_commit(self, entries: Sequence[Entry], *, outages: Outages) -> None:
         pinned = [entry.sha256 for entry in entries]
-        drafts: list[Draft] = []
+        unused = set(pinned)
         updated: set[uuid.UUID] = set()
         outdated: set[uuid.UUID] = set()
 
         def commit() -> None:
-            unused = set(pinned)
-            try:
-                if drafts:
-                    replaced, left_out = self._writer.upsert(drafts)
-                    updated.update(replaced)
-                    outdated.update(left_out)
-                    unused -= {
-                        draft.payload["sha256"] for draft in drafts if draft.id not in left_out
-                    }
-            finally:
-                self._originals.unpin(pinned)
-                self._originals.drop_unused(unused)
+            replaced, left_out = self._writer.upsert(drafts)
+            updated.update(replaced)
+            outdated.update(left_out)
+            unused.difference_update(
+                draft.payload["sha256"] for draft in drafts if draft.id not in left_out
+            )
+
+        def release() -> None:
+            self._originals.unpin(pinned)
+            self._originals.drop_unused(unused)
 
         try:
-            # Runs to its end even if cancelled, like the commit that releases the pins.
+            # Runs to its end even if cancelled, like the release of the pins.
             await self._threads.complete(self._originals.pin, pinned)
-            drafts += await self._make_drafts(entries, outage=outage)
+            drafts = await self._make_drafts(entries, outages=outages)
             self._without_fingerprint.inc(sum(draft.pdq is None for draft in drafts))
+            if drafts:
+                await self._insist(lambda: self._threads.write("upsert", commit), outages=outages)
         finally:
-            await self._threads.write("upsert", commit)
+            await self._threads.write("release", release)
         # Another process that looked before this commit may have deleted the bytes after it.
         await self._keeper.keep_lost(
             [entry for entry in entries if entry.is_open and entry.point_id not in outdated]
@@ -148,12 +186,12 @@ class BatchImporter:
         if outdated:
             # The active version changed after these were embedded.
             left = [entry for entry in entries if entry.is_open]
-            await self._embed_and_commit(left, outage=outage)
+            await self._embed_and_commit(left, outages=outages)
 
-    async def _make_drafts(self, entries: Sequence[Entry], *, outage: Outage) -> list[Draft]:
+    async def _make_drafts(self, entries: Sequence[Entry], *, outages: Outages) -> list[Draft]:
         """Keep, embed and fingerprint pictures side by side. Returns the records to store."""
         kept = asyncio.ensure_future(self._keeper.keep(entries))
-        embedded = asyncio.ensure_future(self._embedder.embed(entries, outage=outage))
+        embedded = asyncio.ensure_future(self._embedder.embed(entries, outage=outages.embedder))
         for_target = asyncio.ensure_future(self._embedder.embed_for_target(entries))
         prints = asyncio.ensure_future(self._keeper.fingerprint(entries))
         # Wait for all of them: bytes that are still being written could not be deleted.

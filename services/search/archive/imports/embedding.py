@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone.core import errors, telemetry
+from halftone.services.search.archive.patience import blames_engine
 from halftone.v1 import embedder_pb2
 
 if TYPE_CHECKING:
@@ -46,22 +47,27 @@ class PictureEmbedder:
                 they wait only as long as it allows.
 
         Raises:
-            errors.HalftoneError: The embedder does not answer. All entries can be tried again.
-            errors.FailedPrecondition: The embedder does not have the version loaded.
+            errors.HalftoneError: The embedder does not answer, or does not have the version. All
+                entries can be tried again.
         """
         model_version = self._collections.active.model_version
-        started = time.monotonic()
-        try:
-            results = await self._embedder.embed(
-                _inputs(entries), model_version=model_version, patience=outage.left()
-            )
-        except (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded):
-            outage.begin(since=started)
-            raise
-        except errors.NotFound as error:
-            raise errors.FailedPrecondition(
-                f"The embedder does not have {model_version} loaded.", subject=model_version
-            ) from error
+        while True:
+            started = time.monotonic()
+            try:
+                results = await self._embedder.embed(
+                    _inputs(entries), model_version=model_version, patience=outage.left()
+                )
+            except (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded):
+                outage.begin(since=started)
+                raise
+            except errors.NotFound as error:
+                # It may have been restarted a moment ago, and load one version after the other.
+                await outage.wait(_make_not_loaded(model_version, error))
+                continue
+            failure = _find_failure(results)
+            if failure is None:
+                break
+            await outage.wait(failure)
         outage.end()
         for entry, result in zip(entries, results, strict=True):
             if isinstance(result, errors.HalftoneError):
@@ -99,3 +105,19 @@ class PictureEmbedder:
 
 def _inputs(entries: Sequence[Entry]) -> list[embedder_pb2.ImageInput]:
     return [embedder_pb2.ImageInput(content=entry.content) for entry in entries]
+
+
+def _find_failure(
+    results: Sequence[ImageDescriptors | errors.HalftoneError],
+) -> errors.HalftoneError | None:
+    """Return the first error that is no picture's own fault; None if there is none."""
+    refused = (result for result in results if isinstance(result, errors.HalftoneError))
+    return next(filter(blames_engine, refused), None)
+
+
+def _make_not_loaded(model_version: str, error: errors.NotFound) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"The embedder does not have {model_version} loaded: {error.message}",
+        reason="MODEL_NOT_LOADED",
+        retry_after=1.0,
+    )

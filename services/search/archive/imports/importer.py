@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from halftone.archive import records
@@ -12,13 +13,13 @@ from halftone.core import errors, wire
 from halftone.core.bugs import conceal_bug
 from halftone.imaging import tiff
 from halftone.services.search.archive import payload as payloads
-from halftone.services.search.archive.imports.batches import BatchImporter
+from halftone.services.search.archive.imports.batches import BatchImporter, Outages
 from halftone.services.search.archive.imports.claims import NameClaims
 from halftone.services.search.archive.imports.entry import Entry, State
 from halftone.services.search.archive.imports.intake import read_content
 from halftone.services.search.archive.imports.reading import read_batches
 from halftone.services.search.archive.imports.window import run_in_order
-from halftone.services.search.archive.patience import Outage
+from halftone.services.search.archive.patience import Outage, blames_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -57,8 +58,9 @@ class Importer:
 
         Raises:
             errors.ResourceExhausted: Too many imports are running.
-            errors.Unavailable: The service is starting or draining. Records without an
-                acknowledgement must be sent again.
+            errors.Unavailable: The service is starting or draining, or the store or the embedder
+                did not answer for too long. Records without an acknowledgement must be sent again.
+            errors.StorageFull: A disk is full; the same holds for records without one.
         """
         _ = self._holdings.collection  # raises while the service is starting
         if self._imports >= self._settings.max_concurrent_imports:
@@ -71,6 +73,11 @@ class Importer:
             async with contextlib.aclosing(self._run(requests)) as batches:
                 async for batch in batches:
                     for entry in batch:
+                        outcome = entry.outcome
+                        if isinstance(outcome, errors.HalftoneError) and blames_engine(outcome):
+                            # A record is not rejected for that: whoever sent it would think that
+                            # something is wrong with it.
+                            raise outcome
                         response = entry.to_response()
                         self._records.labels(State.Name(response.state).lower()).inc()
                         yield response
@@ -78,10 +85,7 @@ class Importer:
             self._imports -= 1
             self._under_way.dec()
         if self._draining.is_set():
-            raise errors.Unavailable(
-                "The service is shutting down; import again what was not acknowledged.",
-                retry_after=1.0,
-            )
+            raise _draining()
 
     async def settle(self) -> None:
         """Wait until the batches of cancelled imports have ended."""
@@ -92,14 +96,23 @@ class Importer:
         self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
     ) -> AsyncGenerator[list[Entry], None]:
         claims = NameClaims()
-        # The outage of the embedder, shared by all batches of this import.
-        outage = Outage(seconds=self._settings.import_patience_seconds)
+
+        def stop_for_drain() -> None:
+            if self._draining.is_set():
+                raise _draining()
+
+        outages = Outages(
+            *(
+                Outage(seconds=self._settings.import_patience_seconds, check=stop_for_drain)
+                for _ in fields(Outages)
+            )
+        )
 
         async def prepare(request: search_pb2.ImportImagesRequest) -> Entry:
             return await self._holdings.threads.in_thread(self._prepare, request)
 
         async def store(batch: list[Entry]) -> list[Entry]:
-            await self._batches.store(batch, outage=outage)
+            await self._batches.store(batch, outages=outages)
             for entry in batch:
                 claims.release_refused(entry)
             return batch
@@ -137,3 +150,9 @@ class Importer:
             if pages > 1:
                 entry.notes = (f"The file has {pages} pages; only the first is imported.",)
         return entry
+
+
+def _draining() -> errors.Unavailable:
+    return errors.Unavailable(
+        "The service is shutting down; import again what was not acknowledged.", retry_after=1.0
+    )

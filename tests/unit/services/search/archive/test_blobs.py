@@ -130,7 +130,7 @@ def test_what_cannot_be_deleted_is_said(tmp_path):
     (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
     path.unlink()
     path.mkdir()
-    with pytest.raises(errors.Unavailable, match="image store"):
+    with pytest.raises(errors.DataLoss, match="in the way"):
         blobs.delete(sha(b"picture"))
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -115,3 +118,46 @@ def test_vectors_are_normalised_and_checked():
     for values, dimension in ((b"", 0), (b"123", 1), (vector.tobytes(), 5), (bytes(16), 4)):
         with pytest.raises(errors.InvalidArgument, match=r"query\.values"):
             to_vector(embedder_pb2.Embedding(values=values, dimension=dimension), field="query")
+
+
+@pytest.fixture
+def process():
+    """A fake embedder as a process of its own, which can be stopped like any other."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.embedder.fake_embedder", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    started.address = started.stdout.readline().strip()
+    yield started
+    started.kill()
+    started.wait()
+    started.stdout.close()
+
+
+async def test_an_embedder_that_hangs_is_told_from_a_busy_one(process):
+    client = Embedder(
+        process.address, timeout=60.0, liveness=0.3, metrics=telemetry.Metrics(service="test")
+    )
+    assert len(await embed(client, picture(1), patience=30)) == 1
+    process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(errors.Unavailable, match=process.address) as raised:
+        await embed(client, picture(1))
+    assert raised.value.reason == "EMBEDDER_DOES_NOT_ANSWER"
+    assert time.monotonic() - started < 20  # and not 60
+    running = asyncio.create_task(embed(client, picture(1), patience=60))
+    await asyncio.sleep(0)
+    process.send_signal(signal.SIGCONT)
+    assert len(await running) == 1
+    await client.close()
+
+
+async def test_a_busy_embedder_is_waited_for(embedder):
+    """It works for much longer than it has to answer whether it is alive."""
+    client = Embedder(
+        embedder.address, timeout=60.0, liveness=0.05, metrics=telemetry.Metrics(service="test")
+    )
+    embedder.seconds = 1.0
+    assert len(await embed(client, picture(1))) == 1
+    await client.close()

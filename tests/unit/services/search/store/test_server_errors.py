@@ -61,6 +61,9 @@ class CallError(grpc.RpcError, grpc.Call):
         (Code.CANCELLED, "operation was cancelled"),
         (Code.FAILED_PRECONDITION, "The replica set for shard 0 has no active replica"),
         (Code.DATA_LOSS, "shard is being recovered"),
+        # A key that was changed; the records are as good as before.
+        (Code.UNAUTHENTICATED, "Must provide an API key"),
+        (Code.PERMISSION_DENIED, "Forbidden: Global access is required"),
     ],
 )
 def test_what_the_server_cannot_do_now_is_tried_again(code, details):
@@ -72,7 +75,8 @@ def test_what_the_server_cannot_do_now_is_tried_again(code, details):
 
 
 @pytest.mark.parametrize(
-    "code", [Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED]
+    "code",
+    [Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.ALREADY_EXISTS, Code.OUT_OF_RANGE],
 )
 def test_a_request_that_is_wrong_is_a_bug(code):
     assert isinstance(to_error(CallError(code, "wrong vector dimension")), errors.Internal)

@@ -18,8 +18,9 @@ from halftone.core.settings import SearchSettings
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.server_errors import to_error
 from halftone.v1 import search_pb2
+from tests.support.embedder.fake_embedder import VERSION
 from tests.support.pictures.image_corpus import pages
-from tests.support.search.search_service import Service, name, picture, record
+from tests.support.search.search_service import Service, metrics_of, name, picture, record
 
 State = search_pb2.ImportImagesResponse.State
 CREATED, UNCHANGED = State.CREATED, State.UNCHANGED
@@ -33,6 +34,17 @@ def states(answers):
 def failure(answer):
     assert answer.state == REJECTED
     return errors.from_status(answer.error)
+
+
+async def add_until_the_end(service, *requests):
+    """Imports records and returns the acknowledgements, and the error that ended the stream."""
+    answers = []
+    try:
+        async for answer in service.stub.ImportImages(iter(requests)):
+            answers.append(answer)  # noqa: PERF401 - what came before the error counts
+    except grpc.aio.AioRpcError as error:
+        return answers, errors.from_rpc_error(error)
+    raise AssertionError("the stream ended well")
 
 
 async def stored(service, image_id):
@@ -175,7 +187,7 @@ async def test_a_picture_that_cannot_be_brought_back_is_refused(service):
     lost.mkdir()
     (lost / "in the way").touch()
     answers = await service.add(record(1, caption="new"), record(2))
-    assert [isinstance(failure(answers[0]), errors.Unavailable), answers[1].state] == [
+    assert [isinstance(failure(answers[0]), errors.DataLoss), answers[1].state] == [
         True,
         UNCHANGED,
     ]
@@ -367,37 +379,79 @@ async def test_a_short_outage_of_the_embedder_is_waited_for(settings, embedder):
 
 
 @pytest.mark.soak
-async def test_after_a_long_outage_the_rest_is_refused_and_can_be_imported_again(service):
+async def test_after_a_long_outage_nothing_is_refused_and_the_rest_can_be_imported_again(service):
     await service.add(record(0))
     service.embedder.refusing = errors.ResourceExhausted("full", retry_after=0.05)
     requests = [record(number) for number in range(120)]
     started = asyncio.get_running_loop().time()
-    answers = await service.add(*requests)
+    answers, error = await add_until_the_end(service, *requests)
     # The patience is that of the import, not of each of its thirty batches.
     assert asyncio.get_running_loop().time() - started < 20
-    assert states(answers) == [UNCHANGED] + [REJECTED] * 119
-    assert isinstance(failure(answers[1]), errors.ResourceExhausted)
+    assert states(answers) == [UNCHANGED]
+    assert isinstance(error, errors.ResourceExhausted)
     assert len(blobs(service)) == 1
     service.embedder.refusing = None
     assert states(await service.add(*requests)) == [UNCHANGED] + [CREATED] * 119
 
 
+async def test_an_embedder_that_loads_its_versions_is_waited_for(settings, embedder):
+    patient = settings.model_copy(update={"import_patience_seconds": 60})
+    service = Service(patient, embedder=embedder)
+    await service.start()
+    embedder.version = "another/1"
+    running = asyncio.create_task(service.add(record(1), record(2)))
+    await asked(embedder, 1)
+    embedder.version = VERSION
+    assert states(await running) == [CREATED] * 2
+    await service.stop()
+
+
+class AwayTwice:
+    """Stands in for a method of a collection: it fails twice, or for as long as it is told to."""
+
+    def __init__(self, method, *, times=2):
+        self._method = method
+        self.left = times
+
+    def __get__(self, collection, _):
+        def call(*arguments, **fields):
+            if self.left > 0:
+                self.left -= 1
+                raise to_error(OSError("1 of 3 replicas does not answer"))
+            return self._method(collection, *arguments, **fields)
+
+        return call
+
+
+@pytest.mark.parametrize("method", ["retrieve", "upsert", "overwrite_payloads", "facet"])
+async def test_a_store_that_cannot_answer_is_asked_again(settings, embedder, monkeypatch, method):
+    patient = settings.model_copy(update={"import_patience_seconds": 60})
+    service = Service(patient, embedder=embedder)
+    await service.start()
+    await service.add(record(1))
+    away = AwayTwice(getattr(EdgeCollection, method))
+    monkeypatch.setattr(EdgeCollection, method, away)
+    answers = await service.add(record(1, caption="new"), record(2))
+    assert away.left == 0
+    assert states(answers) == [UPDATED, CREATED]
+    assert 'import_store_retries_total{reason="UNAVAILABLE"} 2.0' in await metrics_of(service)
+    await service.stop()
+
+
 @pytest.mark.parametrize("method", ["retrieve", "upsert", "overwrite_payloads"])
-async def test_a_store_that_cannot_answer_is_no_fault_of_a_record(service, monkeypatch, method):
-    """The sender is to try again, and then every record is taken."""
+async def test_a_store_that_stays_away_is_no_fault_of_a_record(service, monkeypatch, method):
+    """The import ends, nothing is rejected, and the sender can send the rest again."""
     await service.add(record(1))
     requests = [record(1, caption="new"), record(2)]
-
-    def away(*_arguments, **_fields):
-        raise to_error(OSError("1 of 3 replicas does not answer"))
-
     with monkeypatch.context() as broken:
-        broken.setattr(EdgeCollection, method, away)
-        answers = await service.add(*requests)
-    refused = [failure(answer) for answer in answers if answer.state == REJECTED]
-    assert refused
-    assert all(retry.is_retryable(error) for error in refused)
-    assert UNCHANGED not in states(answers)
+        broken.setattr(
+            EdgeCollection, method, AwayTwice(getattr(EdgeCollection, method), times=10**6)
+        )
+        answers, error = await add_until_the_end(service, *requests)
+    assert isinstance(error, errors.Unavailable)
+    assert retry.is_retryable(error)
+    assert "replicas" in error.message
+    assert REJECTED not in states(answers)
     assert set(states(await service.add(*requests))) <= {CREATED, UPDATED, UNCHANGED}
 
 
@@ -547,12 +601,12 @@ async def test_on_a_full_disk_nothing_is_taken_and_searches_go_on(settings, embe
     await service.stop()
     full = Service(settings.model_copy(update={"min_free_bytes": 1 << 60}), embedder=embedder)
     await full.start()
-    answers = await full.add(record(1), record(3), record(2, caption="new"), record(4))
-    assert states(answers) == [UNCHANGED, REJECTED, REJECTED, REJECTED]
-    for answer in answers[1:]:
-        error = failure(answer)
-        assert isinstance(error, errors.StorageFull)
-        assert error.retry_after is None
+    answers, error = await add_until_the_end(
+        full, record(1), record(3), record(2, caption="new"), record(4)
+    )
+    assert states(answers) == [UNCHANGED]
+    assert isinstance(error, errors.StorageFull)
+    assert error.retry_after is None
     assert len(blobs(full)) == 2
     assert await full.hits(content=picture(1), limit=1) == [name(1)]
     assert (await full.stub.CountFacets(search_pb2.CountFacetsRequest())).total_count == 2
