@@ -181,6 +181,7 @@ def up(
     """Run the page, search, the embedder and training jobs on this machine until Ctrl-C."""
     from halftone.stack import local  # noqa: PLC0415  # need the server's packages
     from halftone.stack import training as local_training  # noqa: PLC0415
+    from halftone.stack.page import find_scheme  # noqa: PLC0415
 
     ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
     if embedder_port is not None:
@@ -212,7 +213,7 @@ def up(
                 )
             click.echo(f"logs      {directory.absolute() / 'logs'}")
             if addresses.page:
-                click.echo(f"page      http://{addresses.page}/")
+                click.echo(f"page      {find_scheme()}://{addresses.page}/")
             click.echo("Ready. Ctrl-C stops.")
             stack.wait()
             notes.print("Stopping …")

@@ -75,6 +75,7 @@ class Question:
 def demo(*, source: Path | None, directory: Path, serve: bool) -> None:
     """Show everything on a sample archive, or on your own."""
     from halftone.stack import local  # noqa: PLC0415  # needs the server's packages
+    from halftone.stack.page import find_scheme  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _interrupt)
     if source is not None:
@@ -113,7 +114,9 @@ def demo(*, source: Path | None, directory: Path, serve: bool) -> None:
             sections = [_ask(client, question) for question in questions]
         _write_sheets(sections, directory=directory, name=name, count=summary.total)
         if serve and addresses.page:
-            notes.print(f"The page on this archive: http://{addresses.page}/ (Ctrl-C stops)")
+            notes.print(
+                f"The page on this archive: {find_scheme()}://{addresses.page}/ (Ctrl-C stops)"
+            )
             signal.signal(signal.SIGINT, lambda *_: stack.request_stop())
             signal.signal(signal.SIGTERM, lambda *_: stack.request_stop())
             stack.wait()

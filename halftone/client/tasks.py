@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 import grpc
 
-from halftone.core import addresses, errors
+from halftone.core import addresses, errors, tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
@@ -34,13 +34,9 @@ Condition: TypeAlias = asyncio.Condition
 # One event loop runs one piece of code at a time, so nothing has to be locked.
 Lock = contextlib.nullcontext
 
+open_channel = tls.open_aio_channel
 sleep = asyncio.sleep
 run_blocking = asyncio.to_thread
-
-
-def open_channel(address: str, *, options: tuple[tuple[str, int], ...]) -> Channel:
-    """Return a channel to `host:port`; it connects with its first call."""
-    return grpc.aio.insecure_channel(address, options=options)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 import grpc
 
-from halftone.core import addresses, errors
+from halftone.core import addresses, errors, tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -33,17 +33,13 @@ Channel: TypeAlias = grpc.Channel
 Condition: TypeAlias = threading.Condition
 Lock = threading.Lock
 
+open_channel = tls.open_channel
 sleep = time.sleep
 
 
 def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call the function in this thread, which may block."""
     return function(*args, **kwargs)
-
-
-def open_channel(address: str, *, options: tuple[tuple[str, int], ...]) -> Channel:
-    """Return a channel to `host:port`; it connects with its first call."""
-    return grpc.insecure_channel(address, options=options)
 
 
 @contextlib.contextmanager

@@ -253,6 +253,16 @@ class Keyring:
         key = self._get().get(_hash(secret)) if _SECRET.fullmatch(secret) else None
         return key if key is not None and key.is_valid(_now()) else None
 
+    def get(self, key_id: str) -> Key | None:
+        """Return the valid key with an id; None if there is none.
+
+        Raises:
+            errors.HalftoneError: The file is damaged or cannot be read.
+        """
+        now = _now()
+        found = (key for key in self._get().values() if key.id == key_id and key.is_valid(now))
+        return next(found, None)
+
     def _get(self) -> dict[str, Key]:
         with self._lock:
             if self._error is not None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import re
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from halftone.core import errors
 from halftone.core.addresses import check_address
+from halftone.core.keys import Scope
 
 MIB = 1024 * 1024
 MIN_SERVICE_KEY: Final = 32
@@ -29,6 +31,7 @@ _CREDENTIALS: Final = re.compile(r"://\S*@")
 Port = Annotated[int, Field(ge=0, le=65535)]
 Paths = Annotated[tuple[Path, ...], NoDecode]
 Names = Annotated[tuple[str, ...], NoDecode]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode]
 
 
 def _check(address: str, *, service: Literal["search", "embedder", "trainer"]) -> str:
@@ -66,6 +69,10 @@ class ServerSettings(BaseSettings):
     """The gRPC port; 0 takes a free one."""
     metrics_port: Port
     """The port of the Prometheus metrics (HTTP); 0 takes a free one."""
+    metrics_host: str = ""
+    """The address on which the metrics are served, to whoever reaches it: they have neither keys
+    nor TLS. Empty: that of the service where it is loopback or on a private network, otherwise
+    127.0.0.1."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Events below this level are not logged."""
     log_format: Literal["json", "console"] = "json"
@@ -91,8 +98,18 @@ class AccessSettings(BaseSettings):
     """A secret with which the services of one installation call each other: the same for all of
     them, at least 32 characters. `halftone up` makes one at each start."""
     private_network: bool = False
-    """Listen on addresses of other machines' networks without keys. Only where nobody but this
-    installation's own services can reach them, as in the network of a Compose file."""
+    """Listen on addresses of other machines' networks without keys and TLS. Only where nobody but
+    this installation's own services can reach them, as in the network of a Compose file."""
+
+    health: Literal["open", "key"] = "open"
+    """Who may ask the services for their health: everybody, or whoever has a key."""
+    reflection: Literal["open", "key", "off"] = "open"
+    """Who may ask the services which calls they have (gRPC reflection)."""
+
+    @field_validator("keys_file", mode="before")
+    @classmethod
+    def _skip_empty(cls, value: object) -> object:
+        return value or None
 
     @field_validator("service_key")
     @classmethod
@@ -100,6 +117,47 @@ class AccessSettings(BaseSettings):
         if value and (len(value) < MIN_SERVICE_KEY or not value.isascii() or " " in value):
             raise ValueError(f"it needs {MIN_SERVICE_KEY} characters of ASCII without spaces")
         return value
+
+
+class TlsSettings(BaseSettings):
+    """Certificates of a service or a client (`HALFTONE_TLS_…`), the same for all of a machine.
+
+    Files are PEM. Services read them again when they change.
+    """
+
+    model_config = _config("HALFTONE_TLS_")
+
+    certificate: Path | None = None
+    """The certificate, with those between it and the authority behind it. A service that has one
+    speaks TLS; who calls shows it to services that ask for one."""
+    key: Path | None = Field(default=None, repr=False)
+    """The private key of the certificate, without a password."""
+    ca: Path | Literal["system"] | None = None
+    """The certificates of the authorities that are trusted when services are called, and that sign
+    the callers' certificates; `system` trusts those that gRPC brings along. Once it is set, calls
+    to services use TLS."""
+    require_certificates: bool = False
+    """Services take calls only from who shows a certificate that `ca` has signed (mutual TLS). The
+    page for browsers has settings of its own."""
+    server_name: str = ""
+    """The name that the services' certificates bear, where it is not the one they are called by."""
+
+    @field_validator("certificate", "key", "ca", mode="before")
+    @classmethod
+    def _skip_empty(cls, value: object) -> object:
+        return value or None
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        _check_certificate_pair(self.certificate, self.key)
+        if self.require_certificates and not (self.certificate and isinstance(self.ca, Path)):
+            raise ValueError("require_certificates needs a certificate, and a file of authorities")
+        return self
+
+
+def _check_certificate_pair(certificate: Path | None, key: Path | None) -> None:
+    if (certificate is None) is not (key is None):
+        raise ValueError("a certificate and its key are set together")
 
 
 class ModelSettings(BaseSettings):
@@ -325,9 +383,24 @@ class WebSettings(ServerSettings):
     hosts: Names = ()
     """Names, separated by commas, by which browsers may call the page besides those of loopback,
     for example `pictures.example.org`."""
+    tls_certificate: Path | None = None
+    """The certificate that browsers see, with those behind it; empty: HALFTONE_TLS_CERTIFICATE."""
+    tls_key: Path | None = Field(default=None, repr=False)
+    """The private key of the certificate."""
+    tls_ca: Path | None = None
+    """The certificates of the authorities whose certificates browsers have to show; empty asks for
+    none."""
     proxy: str = ""
-    """Says what lets only trusted people through to this page, for example `oauth2-proxy`. Without
-    it, keys or `HALFTONE_PRIVATE_NETWORK`, any address to listen on but loopback is refused."""
+    """Names the proxy that signs people in before they reach this page, for example
+    `oauth2-proxy`. The next two settings have to say how it is recognised."""
+    proxy_addresses: Networks = ()
+    """The addresses or networks, separated by commas, from which that proxy calls the page. What
+    comes from anywhere else needs a key."""
+    proxy_user_header: str = Field(default="", pattern=r"[A-Za-z0-9-]*")
+    """The header in which that proxy names the person, for example `X-Forwarded-Email`. It has to
+    replace one that comes from outside. The name signs verdicts."""
+    proxy_scopes: Annotated[tuple[Scope, ...], NoDecode] = (Scope.READ, Scope.SEARCH, Scope.JUDGE)
+    """The scopes of those whom the proxy lets through, separated by commas."""
     upload_days: float = Field(default=30.0, gt=0)
     """Days for which a dropped picture is kept after it was last looked at."""
     upload_bytes: int = Field(default=1024 * MIB, ge=32 * MIB)
@@ -348,12 +421,27 @@ class WebSettings(ServerSettings):
     min_free_bytes: int = Field(default=256 * MIB, ge=0)
     """No file is taken when the disk of the data directory has less room left."""
 
-    @field_validator("hosts", mode="before")
+    @field_validator("hosts", "proxy_addresses", "proxy_scopes", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split_names(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(name.strip().lower() for name in value.split(",") if name.strip())
         return value
+
+    @field_validator("tls_certificate", "tls_key", "tls_ca", mode="before")
+    @classmethod
+    def _skip_empty(cls, value: object) -> object:
+        return value or None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        _check_certificate_pair(self.tls_certificate, self.tls_key)
+        if self.proxy and not (self.proxy_addresses and self.proxy_user_header):
+            raise ValueError(
+                "HALFTONE_WEB_PROXY needs HALFTONE_WEB_PROXY_ADDRESSES and "
+                "HALFTONE_WEB_PROXY_USER_HEADER: from where it calls, and how it names people"
+            )
+        return self
 
 
 def _split_paths(value: object) -> object:
@@ -395,6 +483,22 @@ class ClientSettings(BaseSettings):
     """The author of verdicts; empty takes the login name."""
 
 
+def read_tls_settings(**given: Path | str) -> TlsSettings:
+    """Return the certificates of clients.
+
+    Args:
+        given: Values that take the place of the environment's, which is then not read for them.
+
+    Raises:
+        errors.InvalidArgument: A value is wrong, or a variable of the environment. The error names
+            it.
+    """
+    try:
+        return TlsSettings(**given)  # type: ignore[arg-type]  # the values are checked
+    except ValidationError as error:
+        raise _name_wrong_setting(error) from error
+
+
 def read_client_settings(**given: str) -> ClientSettings:
     """Return the settings of clients.
 
@@ -407,10 +511,14 @@ def read_client_settings(**given: str) -> ClientSettings:
     try:
         return ClientSettings(**given)  # type: ignore[arg-type]  # the values are checked
     except ValidationError as error:
-        why = explain_invalid(error) or str(error)
-        raise errors.InvalidArgument(
-            f"A setting in the environment is wrong. {why}", field="environment"
-        ) from error
+        raise _name_wrong_setting(error) from error
+
+
+def _name_wrong_setting(error: ValidationError) -> errors.InvalidArgument:
+    why = explain_invalid(error) or str(error)
+    return errors.InvalidArgument(
+        f"A setting in the environment is wrong. {why}", field="environment"
+    )
 
 
 def explain_invalid(error: ValidationError) -> str:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 from typing import Final
+from urllib.parse import quote
 
 REQUEST_ID_KEY: Final = "x-request-id"
 """The gRPC metadata key that carries a request's id from service to service."""
 
 AUTHORIZATION_KEY: Final = "authorization"
 """The gRPC metadata key that carries a caller's key, as in HTTP: `Bearer SECRET`."""
+
+CALLER_KEY: Final = "x-halftone-caller"
+"""The gRPC metadata key with which a service of ours says for whom it calls: what tells the caller
+apart, a semicolon, and the caller's label, both in per cent. It counts only with the services' own
+key."""
+
+_acting_for: contextvars.ContextVar[tuple[tuple[str, str], ...]] = contextvars.ContextVar(
+    "acting_for", default=()
+)
 
 MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
 """The largest image that travels in a message. A service may be configured to take less."""
@@ -24,6 +35,21 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 
 
 _MIB: Final = 1024 * 1024
+
+
+def act_for(caller: str, *, label: str) -> None:
+    """Say for whom the rest of this task, and what it starts, calls services.
+
+    Args:
+        caller: What tells the caller apart, for example `key:3f2a9c41d07e`.
+        label: The caller's name, which may be empty.
+    """
+    _acting_for.set(((CALLER_KEY, f"{quote(caller, safe=':')};{quote(label)}"),))
+
+
+def make_caller() -> tuple[tuple[str, str], ...]:
+    """Return the metadata that says for whom this task calls; none if it calls for itself."""
+    return _acting_for.get()
 
 
 def make_authorization(key: str) -> tuple[tuple[str, str], ...]:

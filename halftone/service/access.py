@@ -1,8 +1,8 @@
 """Decides who may call a service: keys and their scopes, and the services among themselves.
 
 While there are no keys, everybody may do everything who can reach an address of this machine alone,
-or a network that the operator has said to be private; no other address is listened on. Once there
-is a key, every call needs one.
+or a network that the operator has said to be private. Any other address is listened on only with
+keys and TLS. Once there is a key, every call needs one.
 """
 
 from __future__ import annotations
@@ -11,22 +11,29 @@ import asyncio
 import contextvars
 import hmac
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
-from halftone.core import errors
+from halftone.core import errors, wire
 from halftone.core.keys import Keyring, Scope
 from halftone.core.wire import AUTHORIZATION_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from halftone.core.settings import AccessSettings
+    from halftone.core.keys import Key
+    from halftone.core.settings import AccessSettings, ServerSettings
 
 NO_KEY: Final = "NO_KEY"
 INVALID_KEY: Final = "INVALID_KEY"
 MISSING_SCOPE: Final = "MISSING_SCOPE"
 OPEN_ADDRESS: Final = "OPEN_ADDRESS"
+
+_LOOPBACK: Final = "127.0.0.1"
+ABOUT_SERVICES: Final = "/grpc."
+"""What the methods of health and reflection begin with."""
+_HEALTH: Final = "/grpc.health."
 
 _SCOPES: Final = {
     "halftone.v1.SearchService": {
@@ -90,13 +97,21 @@ class Caller:
 
     Attributes:
         key_id: The id of the key; empty if no key is needed, or a service of ours calls.
-        label: The key's label.
+        label: The key's label, or the name that a trusted proxy gave to the page.
         is_service: Whether a service of this installation calls.
+        origin: What tells callers without a key apart: the address they call from, and for calls
+            from this machine the connection; or the visitor for whom the page calls.
     """
 
     key_id: str = ""
     label: str = ""
     is_service: bool = False
+    origin: str = ""
+
+    @property
+    def id(self) -> str:
+        """Return what callers are told apart by when they share what there is."""
+        return f"key:{self.key_id}" if self.key_id else self.origin
 
 
 _ANYBODY: Final = Caller()
@@ -108,20 +123,57 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
+def group_address(host: str) -> str:
+    """Return what stands for an address when callers share: of IPv6 the network of 64 bits.
+
+    Whoever has one address of such a network has all of them.
+    """
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4:  # noqa: PLR2004 - IPv4
+        return str(address)
+    mapped = address.ipv4_mapped
+    if mapped is not None:
+        return str(mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def find_origin(peer: str) -> str:
+    """Return what tells the peer of a gRPC call apart, as `ServicerContext.peer` names it.
+
+    Args:
+        peer: For example `ipv4:127.0.0.1:4711` or `ipv6:[::1]:4711`, perhaps with percent signs.
+    """
+    host, _, _ = unquote(peer).partition(":")[2].rpartition(":")
+    # On this machine everybody has the same address, but a program has few connections.
+    return peer if not host or is_loopback(host) else group_address(host)
+
+
 class Access:
     """Who may call one service."""
 
-    def __init__(self, settings: AccessSettings, *, host: str) -> None:
+    def __init__(
+        self, settings: AccessSettings, *, host: str, has_tls: bool = False, has_proxy: bool = False
+    ) -> None:
         """Decide by settings. No file is read yet.
 
         Args:
             settings: Where the keys are, the services' secret, and whether the network is private.
             host: The address on which the service listens.
+            has_tls: Whether it speaks TLS there.
+            has_proxy: Whether a trusted proxy signs people in. Everybody else needs a key then.
         """
         self._ring = None if settings.keys_file is None else Keyring(settings.keys_file)
         self._service_key = settings.service_key.encode()
         self._host = host
-        self._may_be_open = settings.private_network or is_loopback(host)
+        self._has_tls = has_tls
+        self._has_proxy = has_proxy
+        self._is_sheltered = settings.private_network or is_loopback(host)
+        # What the proxy has not signed in must not be taken for somebody at this machine.
+        self._may_be_open = self._is_sheltered and not has_proxy
+        self.settings = settings
 
     async def check_start(self) -> None:
         """Check that the service may listen on its address.
@@ -130,23 +182,45 @@ class Access:
             errors.FailedPrecondition: Everybody who can reach the address could do everything
                 (`OPEN_ADDRESS`).
         """
-        if self._may_be_open or await self._has_keys():
+        if self._is_sheltered or self._has_proxy:
+            return
+        missing = []
+        if not await self._has_keys():
+            missing.append(
+                "keys, without which everybody may do everything (make one with `halftone keys "
+                "create`, and name its file in HALFTONE_KEYS_FILE)"
+            )
+        if not self._has_tls:
+            missing.append(
+                "a certificate, without which keys and pictures travel in the clear "
+                "(HALFTONE_TLS_CERTIFICATE and HALFTONE_TLS_KEY)"
+            )
+        if not missing:
             return
         raise errors.FailedPrecondition(
-            f"Without keys, everybody who can reach {self._host} could do everything. Make a key "
-            "(`halftone keys create`) and name its file in HALFTONE_KEYS_FILE; or, if nobody but "
-            "this installation's own services can reach the address, set "
+            f"Strangers may reach {self._host}. Listening there needs {' and '.join(missing)}. If "
+            "nobody but this installation's own services can reach the address, set "
             "HALFTONE_PRIVATE_NETWORK=1.",
             subject=self._host,
             reason=OPEN_ADDRESS,
         )
 
-    async def admit(self, method: str, metadata: Mapping[str, str | bytes]) -> Caller:
+    def is_open(self, method: str) -> bool:
+        """Return whether everybody may call a method, with or without a key."""
+        if not method.startswith(ABOUT_SERVICES):
+            return False
+        is_health = method.startswith(_HEALTH)
+        return (self.settings.health if is_health else self.settings.reflection) == "open"
+
+    async def admit(
+        self, method: str, metadata: Mapping[str, str | bytes], *, peer: str = ""
+    ) -> Caller:
         """Return who makes a gRPC call, and remember it for `current_caller`.
 
         Args:
             method: The method as gRPC names it, `/package.Service/Method`.
             metadata: The metadata of the call; the key is in `authorization`, behind `Bearer `.
+            peer: The other end of its connection, as gRPC names it.
 
         Raises:
             errors.HalftoneError: As in `authorize`.
@@ -154,17 +228,21 @@ class Access:
         given = metadata.get(AUTHORIZATION_KEY, "")
         caller = await self.authorize(
             given if isinstance(given, str) else given.decode("latin-1"),
-            scope=SCOPES.get(method, Scope.ADMIN),
+            scope=None if method.startswith(ABOUT_SERVICES) else SCOPES.get(method, Scope.ADMIN),
         )
+        caller = replace(caller, origin=find_origin(peer))
+        if caller.is_service:
+            caller = _find_principal(caller, metadata.get(wire.CALLER_KEY, ""))
+            await self._refresh()  # for `find_key`
         _caller.set(caller)
         return caller
 
-    async def authorize(self, authorization: str, *, scope: Scope) -> Caller:
+    async def authorize(self, authorization: str, *, scope: Scope | None) -> Caller:
         """Return who sends an `Authorization` header, if that is enough for a scope.
 
         Args:
             authorization: The header's value, `Bearer SECRET`; may be empty.
-            scope: What the call needs.
+            scope: What the call needs; None: any valid key.
 
         Raises:
             errors.Unauthenticated: There is no key (`NO_KEY`), or it is not valid (`INVALID_KEY`).
@@ -190,13 +268,19 @@ class Access:
             raise errors.Unauthenticated(
                 "This key is not known, or it has expired or was revoked.", reason=INVALID_KEY
             )
-        if not key.allows(scope):
+        if scope is not None and not key.allows(scope):
             raise errors.PermissionDenied(
                 f"The key {key.id} does not have the scope {scope}.",
                 reason=MISSING_SCOPE,
                 metadata={"scope": scope.value, "key": key.id},
             )
         return Caller(key_id=key.id, label=key.label)
+
+    def find_key(self, caller: Caller) -> Key | None:
+        """Return the key of a caller, also of one for whom the page calls; None without one."""
+        if self._ring is None or not caller.key_id:
+            return None
+        return self._ring.get(caller.key_id)
 
     async def _has_keys(self) -> bool:
         if self._ring is None:
@@ -207,6 +291,25 @@ class Access:
     async def _refresh(self) -> None:
         if self._ring is not None and self._ring.is_stale():
             await asyncio.to_thread(self._ring.refresh)
+
+
+def _find_principal(service: Caller, said: str | bytes) -> Caller:
+    """Return for whom a service of ours calls: a visitor of the page, or the service itself."""
+    text = said if isinstance(said, str) else said.decode("latin-1")
+    visitor, _, label = text.partition(";")
+    if not visitor:
+        return service
+    visitor, label = unquote(visitor), unquote(label)
+    kind, _, rest = visitor.partition(":")
+    key_id = rest if kind == "key" else ""
+    return replace(service, key_id=key_id, label=label, origin=visitor)
+
+
+def find_metrics_host(settings: ServerSettings, access: AccessSettings) -> str:
+    """Return the address on which a service serves its metrics, which anybody there can read."""
+    if settings.metrics_host:
+        return settings.metrics_host
+    return settings.host if access.private_network or is_loopback(settings.host) else _LOOPBACK
 
 
 def is_loopback(host: str) -> bool:

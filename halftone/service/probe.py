@@ -1,5 +1,8 @@
 """Asks a service for its health: `python -m halftone.service.probe HOST:PORT`.
 
+It trusts, shows and sends what the environment says: HALFTONE_TLS_…, and HALFTONE_SERVICE_KEY or
+HALFTONE_KEY, for services that tell their health only to who has a key.
+
 Exits with 0 when the service reports SERVING, otherwise with 1.
 """
 
@@ -11,14 +14,32 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from halftone.core.settings import AccessSettings, TlsSettings, read_client_settings
+from halftone.core.tls import open_channel
+from halftone.core.wire import make_authorization
 
-def is_serving(address: str, *, timeout_seconds: float = 3.0) -> bool:
-    """Return whether the process at `host:port` reports SERVING within the time."""
-    with grpc.insecure_channel(address) as channel:
+
+def is_serving(
+    address: str, *, timeout_seconds: float = 3.0, tls: TlsSettings | None = None, key: str = ""
+) -> bool:
+    """Return whether the process at `host:port` reports SERVING within the time.
+
+    Args:
+        address: The service.
+        timeout_seconds: The time that it has.
+        tls: Whom to trust, and the certificate to show; None: as the environment says.
+        key: The secret that is sent; empty: what the environment says.
+    """
+    key = key or AccessSettings().service_key or read_client_settings().key
+    with open_channel(address, tls=tls or TlsSettings(), options=()) as channel:
         # The stubs' types declare no methods.
         stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
-            response = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_seconds)
+            response = stub.Check(
+                health_pb2.HealthCheckRequest(),
+                timeout=timeout_seconds,
+                metadata=make_authorization(key),
+            )
         except grpc.RpcError:
             return False
     return bool(response.status == health_pb2.HealthCheckResponse.SERVING)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import signal
 import time
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from grpc_status import rpc_status
 
 from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
-from halftone.core.settings import AccessSettings
+from halftone.core.settings import AccessSettings, TlsSettings
 from halftone.core.wire import CHANNEL_OPTIONS
-from halftone.service.access import Access
+from halftone.service.access import ABOUT_SERVICES, Access, find_metrics_host
+from halftone.service.certificates import read_server_certificate
 from halftone.service.limits import RESERVED_RPCS, Admission, Limit
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Service:
         metrics: The metrics of the process.
         limits: Further bounds on how many calls of some methods run at a time.
         access: Who may call; by default as the environment says.
+        tls: The certificate; by default as the environment says.
         on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
 
@@ -92,6 +95,7 @@ class Service:
     metrics: telemetry.Metrics
     limits: tuple[Limit, ...] = ()
     access: AccessSettings = field(default_factory=AccessSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
     drain: Callable[[], None] = field(default=lambda: None)
     on_listening: Callable[[int, int], None] = field(default=lambda _port, _metrics_port: None)
 
@@ -101,7 +105,8 @@ async def serve(service: Service) -> None:
 
     Raises:
         errors.Unavailable: The port is in use.
-        errors.FailedPrecondition: Everybody who can reach the address could do everything.
+        errors.FailedPrecondition: Strangers could reach the address, and there are no keys or no
+            TLS (`OPEN_ADDRESS`); or the certificate cannot be used (`TLS`).
         Exception: Any exception of `start`. The process should end with an error.
     """
     settings = service.settings
@@ -111,7 +116,8 @@ async def serve(service: Service) -> None:
         limits=service.limits,
         metrics=service.metrics,
     )
-    access = Access(service.access, host=settings.host)
+    certificate = await asyncio.to_thread(read_server_certificate, service.tls)
+    access = Access(service.access, host=settings.host, has_tls=certificate is not None)
     await access.check_start()
     interceptor = _Interceptor(metrics=service.metrics, admission=admission, access=access)
     server = grpc.aio.server(
@@ -124,17 +130,20 @@ async def serve(service: Service) -> None:
     await health_state.set_serving(serving=False)
     service.register(server)
     health_pb2_grpc.add_HealthServicer_to_server(health_state.servicer, server)
-    reflection.enable_server_reflection(
-        (*service.full_names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-    )
-    port = _bind(server, host=settings.host, port=settings.port)
+    if service.access.reflection != "off":
+        reflection.enable_server_reflection(
+            (*service.full_names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+    credentials = None if certificate is None else certificate.make_credentials()
+    port = _bind(server, host=settings.host, port=settings.port, credentials=credentials)
+    metrics_host = find_metrics_host(settings, service.access)
     try:
         metrics_port, stop_metrics = service.metrics.serve(
-            host=settings.host, port=settings.metrics_port
+            host=metrics_host, port=settings.metrics_port
         )
     except OSError as error:
         await server.stop(None)
-        raise _port_in_use(settings.host, settings.metrics_port) from error
+        raise _port_in_use(metrics_host, settings.metrics_port) from error
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -166,9 +175,15 @@ async def serve(service: Service) -> None:
         _log.info("stopped")
 
 
-def _bind(server: grpc.aio.Server, *, host: str, port: int) -> int:
+def _bind(
+    server: grpc.aio.Server, *, host: str, port: int, credentials: grpc.ServerCredentials | None
+) -> int:
+    address = f"{host}:{port}"
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        if credentials is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise _port_in_use(host, port) from error
     if bound == 0:
@@ -216,7 +231,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         details: Any,  # grpc's handlers are untyped
     ) -> Any:
         handler = await continuation(details)
-        if handler is None or details.method.startswith("/grpc."):
+        if handler is None or self._access.is_open(details.method):
             return handler
         received, sent = handler.request_streaming, handler.response_streaming
         kind = f"{'stream' if received else 'unary'}_{'stream' if sent else 'unary'}"
@@ -233,11 +248,14 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             async with measured(context):
                 async for message in behavior(request, context):
                     # A stream may outlive the key that it was opened with.
-                    await self._access.admit(details.method, _read_metadata(details))
+                    await self._access.admit(
+                        details.method, _read_metadata(details), peer=context.peer()
+                    )
                     yield message
 
+        # A stream may also be a coroutine that writes to its context, as that of health is.
         return getattr(grpc, f"{kind}_rpc_method_handler")(
-            stream if sent else answer,
+            stream if inspect.isasyncgenfunction(behavior) else answer,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -259,7 +277,11 @@ class _Interceptor(grpc.aio.ServerInterceptor):
                 raise errors.Unavailable(  # noqa: TRY301 - ends like any other error
                     "The service is shutting down.", reason="DRAINING", retry_after=1.0
                 )
-            await self._access.admit(method, metadata)
+            await self._access.admit(method, metadata, peer=context.peer())
+            if method.startswith(ABOUT_SERVICES):
+                # However busy a service is, it says how it is.
+                yield
+                return
             with self._admission.admit(method, streaming=is_stream):
                 yield
         except (asyncio.CancelledError, GeneratorExit):

@@ -14,12 +14,18 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from halftone.core import errors
-from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
+from halftone.core.settings import (
+    AccessSettings,
+    EmbedderSettings,
+    ModelSettings,
+    SearchSettings,
+)
 from halftone.service import probe
+from halftone.service.access import find_metrics_host
 from halftone.stack import data_directory, running
 from halftone.stack import page as local_page
 from halftone.stack import training as local_training
-from halftone.stack.access import share_access
+from halftone.stack.access import SERVICE_KEY, make_environment, share_environment
 from halftone.stack.parts import HeldPorts, make_address, make_command
 from halftone.stack.running import Addresses
 from halftone.stack.supervisor import Child, RestartPolicy, Supervisor
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from halftone.core.settings import ServerSettings
     from halftone.stack.training import Training
 
 
@@ -126,11 +133,13 @@ class LocalStack:
             held = resources.enter_context(HeldPorts())
             settings = _read_settings(self._data, ports=self._ports, held=held)
             self._addresses = settings.addresses()
-            children = _make_children(settings, logs=self._data / "logs")
+            shared = make_environment(self._data)
+            key = shared[SERVICE_KEY]
+            children = _make_children(settings, logs=self._data / "logs", key=key)
             if self._training is not None:
                 try:
                     children += self._make_training_children(
-                        self._training, settings=settings, held=held
+                        self._training, settings=settings, held=held, key=key
                     )
                 except errors.FailedPrecondition as error:
                     if error.reason != local_training.NOT_INSTALLED:
@@ -149,7 +158,7 @@ class LocalStack:
             refused.pop_all()
             held.let_children_in()
             self._supervisor = Supervisor(
-                share_access(children, data=self._data),
+                share_environment(children, shared=shared),
                 report=self._report,
                 policy=self._policy,
             )
@@ -197,7 +206,7 @@ class LocalStack:
             raise self._failure
 
     def _make_training_children(
-        self, training: Training, *, settings: _Settings, held: HeldPorts
+        self, training: Training, *, settings: _Settings, held: HeldPorts, key: str
     ) -> list[Child]:
         parts = local_training.prepare(
             training,
@@ -210,6 +219,7 @@ class LocalStack:
             ),
             models=settings.models.directory.absolute(),
             search=settings.addresses().search,
+            key=key,
             hold_port=held.hold,
         )
         self._addresses = replace(
@@ -259,8 +269,10 @@ class _Settings:
         return Addresses(
             search=make_address(self.search.host, self.search.port),
             embedder=make_address(self.embedder.host, self.embedder.port),
-            search_metrics=make_address(self.search.host, self.search.metrics_port),
-            embedder_metrics=make_address(self.embedder.host, self.embedder.metrics_port),
+            search_metrics=make_address(_find_metrics_host(self.search), self.search.metrics_port),
+            embedder_metrics=make_address(
+                _find_metrics_host(self.embedder), self.embedder.metrics_port
+            ),
             pid=os.getpid(),
         )
 
@@ -283,7 +295,7 @@ def _read_settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
         "embedder's metrics",
         asked=ports.embedder_metrics,
         default=embedder.metrics_port,
-        host=embedder.host,
+        host=_find_metrics_host(embedder),
         variable="HALFTONE_EMBEDDER_METRICS_PORT",
     )
     search_port = port(
@@ -297,7 +309,7 @@ def _read_settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
         "search service's metrics",
         asked=ports.search_metrics,
         default=search.metrics_port,
-        host=search.host,
+        host=_find_metrics_host(search),
         variable="HALFTONE_SEARCH_METRICS_PORT",
     )
     # Explicit settings of the operator are kept, for example blobs in an object store.
@@ -324,7 +336,15 @@ def _read_settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
     )
 
 
-def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
+def _find_metrics_host(settings: ServerSettings) -> str:
+    return find_metrics_host(settings, AccessSettings())
+
+
+def _find_metrics_address(settings: ServerSettings) -> str:
+    return make_address(_find_metrics_host(settings), settings.metrics_port)
+
+
+def _make_children(settings: _Settings, *, logs: Path, key: str) -> list[Child]:
     addresses = settings.addresses()
     embedder, search = settings.embedder, settings.search
     return [
@@ -332,7 +352,7 @@ def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
             name="embedder",
             command=make_command("halftone.services.embedder"),
             log=logs / "embedder.log",
-            is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1),
+            is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1, key=key),
             environment={
                 "HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute()),
                 "HALFTONE_EMBEDDER_PORT": str(embedder.port),
@@ -348,7 +368,7 @@ def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
             name="search",
             command=make_command("halftone.services.search"),
             log=logs / "search.log",
-            is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1),
+            is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1, key=key),
             environment={
                 "HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute()),
                 "HALFTONE_SEARCH_PORT": str(search.port),

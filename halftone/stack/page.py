@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, extras
-from halftone.core.settings import WebSettings
+from halftone.core.settings import AccessSettings, TlsSettings, WebSettings
+from halftone.service.access import find_metrics_host
 from halftone.stack.parts import make_address, make_command
 from halftone.stack.supervisor import Child
 
@@ -74,8 +76,9 @@ def prepare(
         what="page",
         variable="--page-port (HALFTONE_WEB_PORT)",
     )
+    metrics_host = find_metrics_host(settings, AccessSettings())
     metrics = hold_port(
-        settings.host,
+        metrics_host,
         settings.metrics_port if metrics_port is None else metrics_port,
         what="page's metrics",
         variable="HALFTONE_WEB_METRICS_PORT",
@@ -108,16 +111,31 @@ def prepare(
             essential=False,
         ),
         address=address,
-        metrics=make_address(settings.host, metrics),
+        metrics=make_address(metrics_host, metrics),
     )
+
+
+def find_scheme() -> str:
+    """Return `https` if the environment gives the page a certificate, otherwise `http`."""
+    return "https" if WebSettings().tls_certificate or TlsSettings().certificate else "http"
 
 
 def is_answering(address: str, *, timeout_seconds: float = 1.0) -> bool:
     """Return whether a page answers at `host:port` within the time."""
     connection = http.client.HTTPConnection(address, timeout=timeout_seconds)
+    if find_scheme() == "https":
+        # It is asked whether this process answers, and not whether it is trusted: its certificate
+        # bears the name by which browsers call it.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(address, timeout=timeout_seconds, context=context)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == _HTTP_OK
+    except ssl.SSLError:
+        # It asks browsers for a certificate, which this process has not.
+        return WebSettings().tls_ca is not None
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 from halftone.core import errors
 from halftone.core.extras import make_install_command
-from halftone.core.settings import TrainerSettings
+from halftone.core.settings import AccessSettings, TrainerSettings
 from halftone.service import probe
+from halftone.service.access import find_metrics_host
 from halftone.stack.parts import LOOPBACK, make_address, make_command
 from halftone.stack.supervisor import Child
 
@@ -79,6 +80,7 @@ def prepare(
     ports: TrainingPorts,
     models: Path,
     search: str,
+    key: str,
     hold_port: HoldPort,
 ) -> TrainingParts:
     """Create the directories of the training part and describe its children.
@@ -89,6 +91,7 @@ def prepare(
         ports: The ports to listen on.
         models: The registry's directory.
         search: `host:port` of the search service.
+        key: The secret with which the services call each other.
         hold_port: Keeps a port until the stack ends.
 
     Raises:
@@ -118,16 +121,21 @@ def prepare(
         broker = f"redis://{LOOPBACK}:{number}/0"
         children.append(_make_broker(data, port=number))
     service = port("trainer", what="training service", default=settings.port)
+    metrics_host = find_metrics_host(settings, AccessSettings())
     metrics = port(
-        "trainer_metrics", what="training service's metrics", default=settings.metrics_port
+        "trainer_metrics",
+        what="training service's metrics",
+        default=settings.metrics_port,
+        host=metrics_host,
     )
     worker_metrics = port(
         "worker_metrics",
         what="training worker's metrics",
         default=settings.worker_metrics_port,
+        host=metrics_host,
     )
     address = make_address(settings.host, service)
-    worker_address = make_address(settings.host, worker_metrics)
+    worker_address = make_address(metrics_host, worker_metrics)
     environment = {
         "HALFTONE_MODELS_DIRECTORY": str(models),
         "HALFTONE_TRAINER_BROKER": broker,
@@ -145,7 +153,7 @@ def prepare(
             name="trainer",
             command=make_command("halftone.services.trainer"),
             log=data / "logs" / "trainer.log",
-            is_ready=lambda: probe.is_serving(address, timeout_seconds=1),
+            is_ready=lambda: probe.is_serving(address, timeout_seconds=1, key=key),
             environment=environment,
             stop_seconds=settings.drain_seconds + 10,
             essential=False,
@@ -164,7 +172,7 @@ def prepare(
     return TrainingParts(
         children=children,
         trainer=address,
-        trainer_metrics=make_address(settings.host, metrics),
+        trainer_metrics=make_address(metrics_host, metrics),
         worker_metrics=worker_address,
         broker=broker,
     )

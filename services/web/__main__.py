@@ -13,15 +13,18 @@ import uvicorn
 
 from halftone.client import AsyncClient
 from halftone.core import errors, system, telemetry
-from halftone.core.settings import AccessSettings, WebSettings
-from halftone.service.access import OPEN_ADDRESS, Access
+from halftone.core.settings import AccessSettings, TlsSettings, WebSettings
+from halftone.service.access import OPEN_ADDRESS, Access, find_metrics_host
+from halftone.service.certificates import ServerCertificate
 from halftone.services.web.app import make_app
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 _log = telemetry.get_logger(__name__)
 _BACKLOG = 512
+_LOOK_SECONDS = 1.0
 
 
 class _Server(uvicorn.Server):
@@ -36,6 +39,7 @@ async def run(
     settings: WebSettings,
     *,
     access: AccessSettings | None = None,
+    tls: TlsSettings | None = None,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
     """Run the page until SIGTERM.
@@ -43,14 +47,17 @@ async def run(
     Args:
         settings: The settings of the page.
         access: Who may use it; None: what the environment says.
+        tls: The certificates of this installation; None: what the environment says.
         on_listening: Called with the HTTP port and the metrics' port once both are open.
 
     Raises:
-        errors.FailedPrecondition: Strangers could use it (`OPEN_ADDRESS`).
+        errors.FailedPrecondition: Strangers could use it (`OPEN_ADDRESS`), or its certificate
+            cannot be used (`TLS`).
         errors.Unavailable: The port is in use.
     """
     access = access or AccessSettings()
-    visitors = make_access(settings, access)
+    certificate = await asyncio.to_thread(_read_certificate, settings, tls or TlsSettings())
+    visitors = make_access(settings, access, has_tls=certificate is not None)
     await visitors.check_start()
     client = AsyncClient(
         settings.search,
@@ -62,11 +69,12 @@ async def run(
     metrics = telemetry.Metrics(service="web")
     app = make_app(settings, client=client, access=visitors, metrics=metrics)
     listening = _listen(settings.host, settings.port)
+    metrics_host = find_metrics_host(settings, access)
     try:
-        metrics_port, stop_metrics = metrics.serve(host=settings.host, port=settings.metrics_port)
+        metrics_port, stop_metrics = metrics.serve(host=metrics_host, port=settings.metrics_port)
     except OSError as error:
         listening.close()
-        raise _make_refusal(settings.host, settings.metrics_port) from error
+        raise _make_refusal(metrics_host, settings.metrics_port) from error
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -77,6 +85,11 @@ async def run(
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         h11_max_incomplete_event_size=1 << 16,
     )
+    config.load()
+    following = None
+    if certificate is not None:
+        config.ssl = certificate.make_context()
+        following = asyncio.create_task(_follow(certificate, config.ssl))
     server = _Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,31 +100,52 @@ async def run(
     try:
         await server.serve(sockets=[listening])
     finally:
+        if following is not None:
+            following.cancel()
         await asyncio.to_thread(stop_metrics)
         _log.info("stopped")
 
 
-def make_access(settings: WebSettings, access: AccessSettings) -> Access:
+def make_access(settings: WebSettings, access: AccessSettings, *, has_tls: bool = False) -> Access:
     """Return who may use the page, where it listens.
 
     Args:
         settings: The address to listen on, and what stands in front of it.
         access: The file of keys, and the secret with which the page calls the services.
+        has_tls: Whether the page speaks TLS.
 
     Raises:
         errors.FailedPrecondition: The page would let everybody act with that secret, because it
             does not know the keys.
     """
-    if access.service_key and access.keys_file is None:
+    if access.service_key and access.keys_file is None and not settings.proxy:
         raise errors.FailedPrecondition(
             "With HALFTONE_SERVICE_KEY the page may do everything, so it has to know who may use "
             "it. Name the file of keys in HALFTONE_KEYS_FILE; it need not exist yet.",
             subject="HALFTONE_KEYS_FILE",
             reason=OPEN_ADDRESS,
         )
-    if settings.proxy:
-        access = access.model_copy(update={"private_network": True})
-    return Access(access, host=settings.host)
+    return Access(access, host=settings.host, has_tls=has_tls, has_proxy=bool(settings.proxy))
+
+
+def _read_certificate(settings: WebSettings, tls: TlsSettings) -> ServerCertificate | None:
+    """Return the certificate that browsers see; None if there is none.
+
+    Raises:
+        errors.FailedPrecondition: It cannot be used (`TLS`).
+    """
+    file = settings.tls_certificate or tls.certificate
+    key = settings.tls_key or tls.key
+    if file is None or key is None:
+        return None
+    return ServerCertificate(file, key, authorities=settings.tls_ca)
+
+
+async def _follow(certificate: ServerCertificate, context: ssl.SSLContext) -> None:
+    """Show browsers a renewed certificate as soon as its files change."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.to_thread(certificate.refresh, context)
 
 
 def _listen(host: str, port: int) -> socket.socket:

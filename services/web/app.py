@@ -35,7 +35,7 @@ from halftone.services.web.pages.rendering import Renderer
 from halftone.services.web.safety.forms import Forms
 from halftone.services.web.safety.gate import HEALTH, Gate, Rules
 from halftone.services.web.safety.statuses import find_status
-from halftone.services.web.safety.visitors import Visitors
+from halftone.services.web.safety.visitors import Proxy, Visitors
 from halftone.services.web.uploads import Uploads
 from halftone.services.web.words import problems
 from halftone.services.web.words.languages import read_languages
@@ -182,13 +182,23 @@ def make_app(
             most_bytes=settings.max_image_bytes,
         ),
         imports=imported,
-        visitors=Visitors(access),
+        visitors=Visitors(access, proxy=_make_proxy(settings)),
         turns=Turns(
             at_once=settings.max_concurrent_searches, waiting=settings.max_waiting_searches
         ),
         wait_seconds=wait_seconds,
     )
     return app
+
+
+def _make_proxy(settings: WebSettings) -> Proxy | None:
+    if not settings.proxy:
+        return None
+    return Proxy(
+        networks=settings.proxy_addresses,
+        header=settings.proxy_user_header,
+        scopes=frozenset(settings.proxy_scopes),
+    )
 
 
 async def _tidy(uploads: Uploads) -> None:

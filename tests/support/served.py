@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from halftone.core import errors, telemetry
-from halftone.core.settings import EmbedderSettings
+from halftone.core.settings import AccessSettings, EmbedderSettings, TlsSettings
 from halftone.service.server import Service, serve
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, trainer_pb2, trainer_pb2_grpc
 
@@ -54,7 +54,7 @@ class Watches(trainer_pb2_grpc.TrainerServiceServicer):
 class Running:
     """A served service and a channel to it."""
 
-    def __init__(self, *, start=None, limits=(), **settings):
+    def __init__(self, *, start=None, limits=(), access=None, tls=None, **settings):
         self.servicer = Servicer()
         settings = {"port": 0, "metrics_port": 0, "drain_seconds": 100.0, **settings}
         self.stopped = False
@@ -81,6 +81,8 @@ class Running:
                     stop=stop,
                     settings=EmbedderSettings(**settings),
                     limits=limits,
+                    access=access or AccessSettings(),
+                    tls=tls or TlsSettings(),
                     metrics=self.metrics,
                     on_listening=lambda *ports: self._ports.set_result(ports),
                 )
@@ -92,7 +94,8 @@ class Running:
         if self.task in done:
             self.task.result()
         self.port, self.metrics_port = await self._ports
-        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
+        self.address = f"127.0.0.1:{self.port}"
+        self.channel = grpc.aio.insecure_channel(self.address)
         self.stub = embedder_pb2_grpc.EmbedderServiceStub(self.channel)
         self.watches = trainer_pb2_grpc.TrainerServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)

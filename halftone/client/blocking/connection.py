@@ -12,11 +12,12 @@ from halftone.client.watching import STREAM_SECONDS, Watch, Watchable
 from halftone.core import addresses, errors
 from halftone.core.addresses import check_address
 from halftone.core.keys import check_key
-from halftone.core.settings import read_client_settings
-from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY, make_authorization
+from halftone.core.settings import read_client_settings, read_tls_settings
+from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY, make_authorization, make_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -44,6 +45,11 @@ class Connection:
         embedder: The embedder's; likewise.
         trainer: The training service's; likewise.
         key: The key that is sent with each call. None: HALFTONE_KEY, or none.
+        ca: The file with the certificates of the authorities that are trusted, or `system`; calls
+            use TLS then. None: HALFTONE_TLS_CA, or no TLS.
+        certificate: The file with the certificate that is shown to services that ask for one.
+            None: HALFTONE_TLS_CERTIFICATE, or none.
+        certificate_key: The file with its private key. None: HALFTONE_TLS_KEY, or none.
         timeout: Deadline of a call in seconds, for all its tries together.
         retries: When a call is tried again; None: the defaults of `RetryPolicy`.
 
@@ -59,6 +65,9 @@ class Connection:
         embedder: str | None = None,
         trainer: str | None = None,
         key: str | None = None,
+        ca: str | Path | None = None,
+        certificate: str | Path | None = None,
+        certificate_key: str | Path | None = None,
         timeout: float = 60.0,
         retries: RetryPolicy | None = None,
     ) -> None:
@@ -75,6 +84,10 @@ class Connection:
         if key is not None:
             given["key"] = key
         settings = read_client_settings(**given)
+        files = {"ca": ca, "certificate": certificate, "key": certificate_key}
+        self._tls = read_tls_settings(
+            **{name: file for name, file in files.items() if file is not None}
+        )
         self._authorization = make_authorization(check_key(settings.key))
         self._addresses: dict[Service, str] = {
             "search": settings.search,
@@ -187,7 +200,7 @@ class Connection:
                 stream.cancel()
 
     def _make_metadata(self, request_id: str) -> tuple[tuple[str, str], ...]:
-        return ((REQUEST_ID_KEY, request_id), *self._authorization)
+        return ((REQUEST_ID_KEY, request_id), *self._authorization, *make_caller())
 
     def _channel(self, service: Service) -> threads.Channel:
         with self._lock:
@@ -195,7 +208,9 @@ class Connection:
                 raise errors.FailedPrecondition("The client is closed.", subject="client")
             if service not in self._channels:
                 address = self._addresses[service]
-                self._channels[service] = threads.open_channel(address, options=_CHANNEL_OPTIONS)
+                self._channels[service] = threads.open_channel(
+                    address, tls=self._tls, options=_CHANNEL_OPTIONS
+                )
             return self._channels[service]
 
     def _count_retry(self) -> None:

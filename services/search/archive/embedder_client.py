@@ -21,6 +21,8 @@ import grpc
 import numpy as np
 
 from halftone.core import errors, telemetry, wire
+from halftone.core.settings import TlsSettings
+from halftone.core.tls import open_aio_channel
 from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
@@ -74,6 +76,7 @@ class Embedder:
         metrics: telemetry.Metrics,
         key: str = "",
         liveness: float = 2.0,
+        tls: TlsSettings | None = None,
     ) -> None:
         """Create a channel, which connects when it is first used.
 
@@ -84,14 +87,16 @@ class Embedder:
             key: The secret that is sent with each call; empty sends none.
             liveness: Seconds after which an embedder that has not answered is asked whether it is
                 alive, and that it has to say so, twice.
+            tls: Whom to trust, and the certificate to show; None: as the environment says.
         """
         self._address = address
         self._timeout = timeout
         self._liveness = liveness
         self._key = key
         # Find a restarted embedder quickly: gRPC's pauses grow to 2 minutes by default.
-        self._channel = grpc.aio.insecure_channel(
+        self._channel = open_aio_channel(
             address,
+            tls=tls or TlsSettings(),
             options=[
                 *wire.CHANNEL_OPTIONS,
                 ("grpc.initial_reconnect_backoff_ms", 100),

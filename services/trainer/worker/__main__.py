@@ -21,6 +21,7 @@ from celery import signals
 from halftone.core import errors, telemetry
 from halftone.core.locks import LockHeldError, locked
 from halftone.core.settings import AccessSettings, ModelSettings, TrainerSettings
+from halftone.service.access import find_metrics_host
 from halftone.services.trainer.jobs.inbox import Inbox
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.queue import JobQueue, make_app
@@ -102,7 +103,8 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
         def on_ready(**_: Any) -> None:
             # The metrics answer only from here on, which shows others that the worker is ready.
             _port, stop_metrics = metrics.serve(
-                host=settings.host, port=settings.worker_metrics_port
+                host=find_metrics_host(settings, AccessSettings()),
+                port=settings.worker_metrics_port,
             )
             open_things.callback(stop_metrics)
             _log.info("ready", device=settings.device, holder=device.holder)

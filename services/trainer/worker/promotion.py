@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from halftone.core import errors, telemetry
+from halftone.core.settings import TlsSettings
+from halftone.core.tls import open_channel
 from halftone.core.wire import CHANNEL_OPTIONS, make_authorization
 from halftone.v1 import models_pb2, models_pb2_grpc
 
@@ -34,12 +36,14 @@ class Promoter:
         patience: Seconds that a promotion may take, including the wait for other promotions to end.
         pause: Seconds between two checks of the promotion.
         key: The secret that is sent with each call; empty sends none.
+        tls: Whom to trust, and the certificate to show; by default as the environment says.
     """
 
     search: str
     patience: float
     pause: float = _PAUSE_SECONDS
     key: str = field(default="", repr=False)
+    tls: TlsSettings = field(default_factory=TlsSettings)
 
     def __call__(self, version: str, is_stopped: Callable[[], bool]) -> str:
         """Promote a version and wait for the end. Returns a sentence about the outcome.
@@ -53,7 +57,7 @@ class Promoter:
         """
         until = time.monotonic() + self.patience
         metadata = make_authorization(self.key)
-        with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
+        with open_channel(self.search, tls=self.tls, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             started = False
             while time.monotonic() < until and not is_stopped():
@@ -91,7 +95,7 @@ class Promoter:
         Errors are only logged.
         """
         metadata = make_authorization(self.key)
-        with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
+        with open_channel(self.search, tls=self.tls, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             try:
                 promotion = stub.GetPromotion(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse, RedirectResponse
 
-from halftone.core import errors
+from halftone.core import errors, wire
 from halftone.services.web.pages.desk import get_desk, get_text, read_form, wants_json
 from halftone.services.web.safety import visitors
 from halftone.services.web.words import problems
@@ -32,6 +32,7 @@ def guard(handler: Handler, *scopes: Scope) -> Handler:
         except errors.Unauthenticated as error:
             return await _ask_for_key(request, error)
         request.scope["halftone.visitor"] = visitor
+        wire.act_for(visitor.id, label=visitor.label)
         return await handler(request)
 
     return answer

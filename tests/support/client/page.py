@@ -62,6 +62,7 @@ def opened(
     wait_seconds=0.15,
     keys_file=None,
     trainer="127.0.0.1:1",
+    peer="testclient",
     **settings,
 ) -> Iterator[Browser]:
     """Yield a browser on a page of its own."""
@@ -77,7 +78,9 @@ def opened(
         retries=RetryPolicy(attempts=1),
     )
     metrics = telemetry.Metrics(service="web")
-    access = Access(AccessSettings(keys_file=keys_file), host=settings.host)
+    access = Access(
+        AccessSettings(keys_file=keys_file), host=settings.host, has_proxy=bool(settings.proxy)
+    )
     app = make_app(
         settings, client=client, access=access, metrics=metrics, wait_seconds=wait_seconds
     )
@@ -87,5 +90,6 @@ def opened(
         raise_server_exceptions=False,
         headers=headers,
         follow_redirects=False,
+        client=(peer, 50000),
     ) as browser:
         yield browser

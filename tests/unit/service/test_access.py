@@ -15,6 +15,7 @@ from halftone.service.access import (
     SCOPES,
     Access,
     current_caller,
+    find_origin,
     is_loopback,
 )
 from halftone.v1 import clusters_pb2, embedder_pb2, models_pb2, search_pb2, trainer_pb2
@@ -29,8 +30,10 @@ def file(tmp_path):
     return tmp_path / "keys.json"
 
 
-def make_access(file=None, *, host="127.0.0.1", **settings):
-    return Access(AccessSettings(keys_file=file, **settings), host=host)
+def make_access(file=None, *, host="127.0.0.1", has_tls=False, has_proxy=False, **settings):
+    return Access(
+        AccessSettings(keys_file=file, **settings), host=host, has_tls=has_tls, has_proxy=has_proxy
+    )
 
 
 def bearer(secret):
@@ -105,7 +108,7 @@ async def test_a_damaged_file_of_keys_lets_nobody_in(file):
         with pytest.raises(errors.DataLoss):
             await access.admit(GET, metadata)
     with pytest.raises(errors.DataLoss):
-        await make_access(file, host="0.0.0.0").check_start()  # noqa: S104
+        await make_access(file, host="0.0.0.0", has_tls=True).check_start()  # noqa: S104
 
 
 async def test_the_services_of_an_installation_call_each_other(file):
@@ -129,7 +132,7 @@ def test_a_weak_secret_of_the_services_is_refused_and_not_repeated(key):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "192.168.1.5", "archive.example"])  # noqa: S104
-async def test_an_address_that_others_reach_needs_keys_or_a_private_network(file, host):
+async def test_an_address_that_others_reach_needs_keys_and_tls_or_a_private_network(file, host):
     with pytest.raises(errors.FailedPrecondition) as raised:
         await make_access(file, host=host).check_start()
     assert raised.value.reason == OPEN_ADDRESS
@@ -138,7 +141,9 @@ async def test_an_address_that_others_reach_needs_keys_or_a_private_network(file
     await private.check_start()
     await private.admit(GET, {})
     keys.create(file, label="Eva", scopes=[Scope.READ])
-    access = make_access(file, host=host)
+    with pytest.raises(errors.FailedPrecondition):
+        await make_access(file, host=host).check_start()
+    access = make_access(file, host=host, has_tls=True)
     await access.check_start()
     # Without its file it does not become open.
     file.unlink()
@@ -150,3 +155,41 @@ async def test_an_address_that_others_reach_needs_keys_or_a_private_network(file
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
 def test_loopback_is_what_this_machine_alone_reaches(host):
     assert is_loopback(host)
+
+
+async def test_with_a_proxy_who_does_not_come_through_it_needs_a_key(file):
+    for host in ("127.0.0.1", "192.168.1.5"):
+        access = make_access(file, host=host, has_proxy=True)
+        await access.check_start()
+        with pytest.raises(errors.Unauthenticated):
+            await access.authorize("Bearer anything", scope=Scope.READ)
+
+
+async def test_a_service_says_for_whom_it_calls_and_nobody_else_can(file):
+    key, secret = keys.create(file, label="Eva", scopes=[Scope.READ])
+    access = make_access(file, service_key=SERVICE_KEY)
+    visitor = {"x-halftone-caller": "user:f%40x.org;M%C3%BCller; Jean"}
+    by_page = await access.admit(GET, {**bearer(SERVICE_KEY), **visitor})
+    assert (by_page.id, by_page.label, by_page.is_service) == ("user:f@x.org", "Müller; Jean", True)
+    with_key = {"x-halftone-caller": f"key:{key.id};Eva"}
+    by_key = await access.admit(GET, {**bearer(SERVICE_KEY), **with_key})
+    assert by_key.id == f"key:{key.id}"
+    assert access.find_key(by_key).label == "Eva"
+    by_herself = await access.admit(GET, {**bearer(secret), **visitor})
+    assert (by_herself.id, by_herself.label) == (f"key:{key.id}", "Eva")
+
+
+@pytest.mark.parametrize(
+    ("peer", "origin"),
+    [
+        ("ipv4:192.0.2.7:4711", "192.0.2.7"),
+        ("ipv6:[2001:db8:1:2:3:4:5:6]:4711", "2001:db8:1:2::/64"),
+        ("ipv6:%5B2001:db8:1:2::9%5D:4711", "2001:db8:1:2::/64"),
+        ("ipv6:[::ffff:192.0.2.7]:1", "192.0.2.7"),
+        ("ipv4:127.0.0.1:4711", "ipv4:127.0.0.1:4711"),
+        ("unix:/run/halftone.sock", "unix:/run/halftone.sock"),
+        ("", ""),
+    ],
+)
+def test_callers_without_keys_are_told_apart_by_address_and_here_by_connection(peer, origin):
+    assert find_origin(peer) == origin

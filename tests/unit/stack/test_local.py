@@ -139,7 +139,7 @@ def test_settings_are_handed_on(tmp_path, monkeypatch):
     monkeypatch.setenv("HALFTONE_SEARCH_BLOBS", "s3://bucket/x")
     with HeldPorts() as held:
         settings = local._read_settings(tmp_path, ports=local.Ports.any_free(), held=held)
-    embedder, search = local._make_children(settings, logs=tmp_path)
+    embedder, search = local._make_children(settings, logs=tmp_path, key="k" * 40)
     assert search.environment["HALFTONE_SEARCH_BLOBS"] == "s3://bucket/x"
     assert search.environment["HALFTONE_SEARCH_DATA_DIRECTORY"] == str(tmp_path / "search")
     for child in (embedder, search):
@@ -166,6 +166,7 @@ def test_training_is_added_and_takes_nothing_with_it(tmp_path, monkeypatch):
         ports=local_training.TrainingPorts(**dict.fromkeys(names, 0)),
         models=tmp_path / "models",
         search="here:1",
+        key="k" * 40,
         hold_port=lambda host, number, *, what, variable: 4000 + len(what),
     )
     queue, trainer, worker = parts.children
@@ -214,6 +215,7 @@ def test_a_broker_of_ones_own_is_used(tmp_path, monkeypatch):
         ),
         models=tmp_path,
         search="here:1",
+        key="k" * 40,
         hold_port=lambda host, number, *, what, variable: number,
     )
     assert [child.name for child in parts.children] == ["trainer", "worker"]

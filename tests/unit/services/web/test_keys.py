@@ -209,3 +209,62 @@ def test_while_there_is_no_key_nobody_is_asked(fake, file, tmp_path):
         files = {"file": ("found.jpg", scene(), "image/jpeg")}
         assert browser.post_form("/pictures", page="/", files=files).status_code == 303
         assert "Sign out" not in browser.get("/images").text
+
+
+PROXY = {
+    "proxy": "oauth2-proxy",
+    "proxy_addresses": "127.0.0.0/8",
+    "proxy_user_header": "X-Forwarded-Email",
+}
+EVA = {"x-forwarded-email": "eva@archive.example"}
+
+
+def test_a_trusted_proxy_says_who_somebody_is_and_signs_verdicts(fake, tmp_path):
+    with page.opened(fake, tmp_path / "web", peer="127.0.0.1", **PROXY) as browser:
+        assert browser.get("/images").status_code == 401
+        browser.headers.update(EVA)
+        assert browser.get("/images").status_code == 200
+        # Importing is not among the scopes that the settings give.
+        assert browser.get("/import").status_code == 403
+        first, second = fake.names[:2]
+        pair = f"/compare?a={first}&b={second}"
+        browser.post_form("/verdicts", page=pair, a=first, b=second, decision="same", author="Me")
+        (verdict,) = fake._holding()
+        assert verdict.author == "eva@archive.example"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-forwarded-email", "eva@archive.example"), ("x-forwarded-email", "root")],
+        [("x-forwarded-email", "")],
+        [("x-forwarded-email", "e" * 300)],
+        [("x-forwarded-email", "eva\x7f")],
+    ],
+)
+def test_a_proxy_that_names_nobody_or_several_lets_nobody_in(fake, tmp_path, headers):
+    with page.opened(fake, tmp_path / "web", peer="127.0.0.1", **PROXY) as browser:
+        assert browser.get("/images", headers=headers).status_code == 401
+
+
+def test_the_header_of_a_proxy_counts_from_its_address_only(fake, tmp_path):
+    with page.opened(fake, tmp_path / "web", peer="192.0.2.1", **PROXY) as browser:
+        assert browser.get("/images", headers=EVA).status_code == 401
+
+
+def test_the_scopes_of_those_behind_a_proxy_are_set(fake, tmp_path):
+    with page.opened(
+        fake, tmp_path / "web", peer="127.0.0.1", **PROXY, proxy_scopes="read, import"
+    ) as browser:
+        browser.headers.update(EVA)
+        assert browser.get("/import").status_code == 200
+        assert browser.get("/judge").status_code == 200
+        answer = browser.get(f"/compare?a={fake.names[0]}&b={fake.names[1]}")
+        assert answer.status_code == 403
+
+
+def test_services_are_told_for_whom_the_page_asks(fake, guarded, file):
+    key, secret = make_key(file, Scope.READ)
+    wait_until_known(guarded, secret)
+    assert guarded.get("/images").status_code == 200
+    assert ("x-halftone-caller", f"key:{key.id};Eva") in fake.metadata[-1]

@@ -218,11 +218,26 @@ async def test_an_address_that_strangers_reach_needs_keys_a_private_network_or_a
     assert raised.value.reason == "OPEN_ADDRESS"
     private = AccessSettings(private_network=True)
     await make_access(WebSettings(host=EVERYWHERE), private).check_start()
-    proxied = WebSettings(host=EVERYWHERE, proxy="oauth2-proxy")
+    proxied = WebSettings(
+        host=EVERYWHERE,
+        proxy="oauth2-proxy",
+        proxy_addresses="10.0.0.5",
+        proxy_user_header="X-Forwarded-Email",
+    )
     await make_access(proxied, open_to_all).check_start()
     await make_access(WebSettings(host="::1"), open_to_all).check_start()
     keys.create(tmp_path / "keys.json", label="Eva", scopes=[Scope.READ])
-    await make_access(WebSettings(host=EVERYWHERE), open_to_all).check_start()
+    with pytest.raises(errors.FailedPrecondition, match="HALFTONE_TLS_CERTIFICATE"):
+        await make_access(WebSettings(host=EVERYWHERE), open_to_all).check_start()
+    await make_access(WebSettings(host=EVERYWHERE), open_to_all, has_tls=True).check_start()
+
+
+@pytest.mark.parametrize(
+    "known", [{}, {"proxy_addresses": "10.0.0.5"}, {"proxy_user_header": "X-Forwarded-Email"}]
+)
+def test_a_proxy_is_known_by_its_address_and_its_header(known):
+    with pytest.raises(ValueError, match="HALFTONE_WEB_PROXY_ADDRESSES"):
+        WebSettings(proxy="oauth2-proxy", **known)
 
 
 def test_nobody_acts_with_the_services_secret_unasked():
