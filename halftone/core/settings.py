@@ -79,6 +79,8 @@ class ServerSettings(BaseSettings):
     """`json` writes one object per event; `console` is for a person at a terminal."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """After SIGTERM, how many seconds accepted requests may take to finish."""
+    hang_seconds: float = Field(default=60.0, ge=0)
+    """A process whose event loop stands still for this long ends, to be started again; 0: never."""
     max_concurrent_calls: int = Field(default=1024, ge=1)
     """The most calls with one request and one answer at a time. Further ones are refused with
     RESOURCE_EXHAUSTED and the time after which to try again."""
@@ -448,6 +450,16 @@ def _split_paths(value: object) -> object:
     if isinstance(value, str):
         return tuple(Path(part) for part in value.split(os.pathsep) if part)
     return value
+
+
+class StackSettings(BaseSettings):
+    """Settings of `halftone up` itself (`HALFTONE_UP_…`)."""
+
+    model_config = _config("HALFTONE_UP_")
+
+    hang_seconds: float = Field(default=20.0, ge=0)
+    """A service that answers nothing for this long, not even whether it is well, is killed and
+    started again; 0 waits for ever."""
 
 
 class TrackingSettings(BaseSettings):

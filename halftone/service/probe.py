@@ -30,6 +30,25 @@ def is_serving(
         tls: Whom to trust, and the certificate to show; None: as the environment says.
         key: The secret that is sent; empty: what the environment says.
     """
+    status = _ask(address, timeout_seconds=timeout_seconds, tls=tls, key=key)
+    return status == health_pb2.HealthCheckResponse.SERVING
+
+
+def is_answering(address: str, *, timeout_seconds: float = 5.0, key: str = "") -> bool:
+    """Return whether the process at `host:port` answers within the time, whatever its health.
+
+    A service that waits for another one is not SERVING, but it does not hang.
+
+    Args:
+        address: The service.
+        timeout_seconds: The time that it has.
+        key: The secret that is sent; empty: what the environment says.
+    """
+    return _ask(address, timeout_seconds=timeout_seconds, tls=None, key=key) is not None
+
+
+def _ask(address: str, *, timeout_seconds: float, tls: TlsSettings | None, key: str) -> int | None:
+    """Return the status that a process reports; None if it does not answer."""
     key = key or AccessSettings().service_key or read_client_settings().key
     with open_channel(address, tls=tls or TlsSettings(), options=()) as channel:
         # The stubs' types declare no methods.
@@ -40,9 +59,14 @@ def is_serving(
                 timeout=timeout_seconds,
                 metadata=make_authorization(key),
             )
-        except grpc.RpcError:
-            return False
-    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+        except grpc.RpcError as error:
+            # A refusal is an answer.
+            silent = error.code() in {
+                grpc.StatusCode.UNAVAILABLE,
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+            }
+            return None if silent else int(health_pb2.HealthCheckResponse.UNKNOWN)
+    return int(response.status)
 
 
 def main() -> None:

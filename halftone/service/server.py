@@ -26,6 +26,7 @@ from halftone.core.settings import AccessSettings, TlsSettings
 from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.service.access import ABOUT_SERVICES, Access, find_metrics_host
 from halftone.service.certificates import read_server_certificate
+from halftone.service.decoding import check_decoded, make_tolerant
 from halftone.service.limits import RESERVED_RPCS, Admission, Limit
 
 if TYPE_CHECKING:
@@ -231,8 +232,8 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         details: Any,  # grpc's handlers are untyped
     ) -> Any:
         handler = await continuation(details)
-        if handler is None or self._access.is_open(details.method):
-            return handler
+        if handler is None:
+            return None
         received, sent = handler.request_streaming, handler.response_streaming
         kind = f"{'stream' if received else 'unary'}_{'stream' if sent else 'unary'}"
         behavior = getattr(handler, kind)
@@ -242,11 +243,12 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Context) -> Any:
             async with measured(context):
-                return await behavior(request, context)
+                return await behavior(check_decoded(request, behavior=behavior), context)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             async with measured(context):
-                async for message in behavior(request, context):
+                decoded = check_decoded(request, behavior=behavior)
+                async for message in behavior(decoded, context):
                     # A stream may outlive the key that it was opened with.
                     await self._access.admit(
                         details.method, _read_metadata(details), peer=context.peer()
@@ -254,9 +256,13 @@ class _Interceptor(grpc.aio.ServerInterceptor):
                     yield message
 
         # A stream may also be a coroutine that writes to its context, as that of health is.
+        answering = stream if inspect.isasyncgenfunction(behavior) else answer
+        if self._access.is_open(details.method):
+            # Health and reflection, where they are open to everybody: not counted, not logged.
+            answering = _guard_foreign(behavior)
         return getattr(grpc, f"{kind}_rpc_method_handler")(
-            stream if inspect.isasyncgenfunction(behavior) else answer,
-            request_deserializer=handler.request_deserializer,
+            answering,
+            request_deserializer=make_tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -308,6 +314,26 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
             facts = {"reason": reason} if reason else {}
             log("call", method=method, code=code, seconds=round(seconds, 4), **facts)
+
+
+def _guard_foreign(behavior: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of another package's servicer that refuses what could not be decoded."""
+
+    async def answer(request: Any, context: Context) -> Any:
+        try:
+            return await behavior(check_decoded(request, behavior=behavior), context)
+        except errors.InvalidArgument as error:
+            await abort_with(context, error)
+
+    async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            async for message in behavior(check_decoded(request, behavior=behavior), context):
+                yield message
+        except errors.InvalidArgument as error:
+            await abort_with(context, error)
+
+    # A stream of answers may also be written by a coroutine.
+    return stream if inspect.isasyncgenfunction(behavior) else answer
 
 
 def _read_metadata(details: Any) -> dict[str, str | bytes]:

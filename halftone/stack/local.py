@@ -19,6 +19,7 @@ from halftone.core.settings import (
     EmbedderSettings,
     ModelSettings,
     SearchSettings,
+    StackSettings,
 )
 from halftone.service import probe
 from halftone.service.access import find_metrics_host
@@ -70,7 +71,8 @@ class LocalStack:
         report: Called with a sentence about each thing that happens after the start.
         prepare: Called with the models' directory before the services start; None calls
             `data_directory.prepare_models`.
-        policy: The rules for restarting a child and for giving up; None takes the defaults.
+        policy: The rules for restarting a child and for giving up; None takes the defaults and the
+            settings of `halftone up`.
         training: The data sets that training jobs may use; None runs the stack without training.
         with_page: Whether to run the page for browsers.
 
@@ -94,7 +96,7 @@ class LocalStack:
         self._ports = ports or Ports()
         self._report = report
         self._prepare = prepare or data_directory.prepare_models
-        self._policy = policy
+        self._policy = policy or RestartPolicy(hang_seconds=StackSettings().hang_seconds)
         self._training = training
         self._with_page = with_page
         self._resources = contextlib.ExitStack()
@@ -353,6 +355,7 @@ def _make_children(settings: _Settings, *, logs: Path, key: str) -> list[Child]:
             command=make_command("halftone.services.embedder"),
             log=logs / "embedder.log",
             is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1, key=key),
+            is_alive=lambda: probe.is_answering(addresses.embedder, key=key),
             environment={
                 "HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute()),
                 "HALFTONE_EMBEDDER_PORT": str(embedder.port),
@@ -369,6 +372,7 @@ def _make_children(settings: _Settings, *, logs: Path, key: str) -> list[Child]:
             command=make_command("halftone.services.search"),
             log=logs / "search.log",
             is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1, key=key),
+            is_alive=lambda: probe.is_answering(addresses.search, key=key),
             environment={
                 "HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute()),
                 "HALFTONE_SEARCH_PORT": str(search.port),

@@ -105,6 +105,7 @@ def prepare(
             command=make_command("halftone.services.web"),
             log=data / "logs" / "web.log",
             is_ready=lambda: is_answering(address),
+            is_alive=lambda: is_answering(address, timeout_seconds=5),
             environment=environment,
             stop_seconds=settings.drain_seconds + 10,
             # Searches from programs go on without a page.

@@ -1,4 +1,4 @@
-"""Keeps child processes running: starts them, restarts the ones that die, stops them in order."""
+"""Keeps child processes running: starts them, restarts the ones that die or hang, stops them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ class Child:
         environment: Variables that are added to this process's own.
         log: The file to which both outputs of the child are appended.
         is_ready: Called about every tenth of a second until it returns True.
+        is_alive: Called every few seconds afterwards, in a thread of its own; returns within
+            seconds whether the child answers at all. None: only its end is noticed.
         start_seconds: The time within which it must be ready.
         stop_seconds: The time between SIGTERM and SIGKILL.
         essential: Whether the other children are useless without it. The start does not wait for a
@@ -46,6 +49,7 @@ class Child:
     command: tuple[str, ...]
     log: Path
     is_ready: Callable[[], bool]
+    is_alive: Callable[[], bool] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = 180.0
     stop_seconds: float = 30.0
@@ -63,12 +67,17 @@ class RestartPolicy:
         longest_pause: The longest pause in seconds.
         failures: The number of deaths within the window after which the supervisor gives up.
         window: Length of the window in seconds.
+        pulse_seconds: Seconds between two questions whether a child is alive.
+        hang_seconds: A child that has answered none for so many seconds is killed, and started
+            again like one that died; 0 waits for ever.
     """
 
     first_pause: float = 0.5
     longest_pause: float = 8.0
     failures: int = 5
     window: float = 60.0
+    pulse_seconds: float = 2.0
+    hang_seconds: float = 20.0
 
     def pause(self, failures: int) -> float:
         """Return the seconds to wait after `failures` deaths within the window."""
@@ -91,6 +100,9 @@ class _Running:
     started: float = 0.0
     restart_at: float | None = None
     deaths: list[float] = field(default_factory=list)
+    pulse: futures.Future[bool] | None = None
+    pulse_at: float = 0.0
+    silent_since: float | None = None
 
 
 class Supervisor:
@@ -120,6 +132,10 @@ class Supervisor:
         self._children = [_Running(child=child, log=_open_log(child)) for child in children]
         self._report = report
         self._policy = policy or RestartPolicy()
+        # A question to a child that hangs takes seconds, and the others are looked after meanwhile.
+        self._pulses = futures.ThreadPoolExecutor(
+            max(1, len(self._children)), thread_name_prefix="pulse"
+        )
         self._first_remark_seconds = first_remark_seconds
         self._remark_seconds = remark_seconds
 
@@ -183,7 +199,7 @@ class Supervisor:
                 self._report(f"{running.child.name} says: {running.log.error}")
 
     def watch(self, is_stopping: Callable[[], bool]) -> None:
-        """Restart children that die or are not ready in time, until `is_stopping` returns True.
+        """Restart children that die, hang or are not ready in time, until `is_stopping` says so.
 
         A child that is not essential and dies too often is not started again.
 
@@ -208,9 +224,41 @@ class Supervisor:
             again = " again" if running.deaths or running.child.essential else ""
             self._report(f"{running.child.name} is serving{again}.")
         elif not running.ready and self._is_late(running):
-            process.kill()
-            process.wait()
-            self._handle_death(running, what=f"was not ready in {running.child.start_seconds:g} s")
+            self._kill(running, what=f"was not ready in {running.child.start_seconds:g} s")
+        elif running.ready and self._hangs(running):
+            self._kill(running, what=f"did not answer for {self._policy.hang_seconds:g} s")
+
+    def _hangs(self, running: _Running) -> bool:
+        """Ask a child whether it is alive, if it is time, and return whether it hangs.
+
+        The time counts from the first question without an answer, and not from the last answer:
+        after a pause of the whole machine nobody hangs.
+        """
+        is_alive, now = running.child.is_alive, time.monotonic()
+        if is_alive is None or not self._policy.hang_seconds:
+            return False
+        if running.pulse is None:
+            if now >= running.pulse_at:
+                running.pulse = self._pulses.submit(is_alive)
+            return False
+        if not running.pulse.done():
+            return False
+        answers = running.pulse.exception() is None and running.pulse.result()
+        running.pulse, running.pulse_at = None, now + self._policy.pulse_seconds
+        if answers:
+            running.silent_since = None
+        elif running.silent_since is None:
+            running.silent_since = now
+        return (
+            running.silent_since is not None
+            and now - running.silent_since >= self._policy.hang_seconds
+        )
+
+    def _kill(self, running: _Running, *, what: str) -> None:
+        if running.process is not None:
+            running.process.kill()
+            running.process.wait()
+        self._handle_death(running, what=what)
 
     def _handle_death(self, running: _Running, *, what: str) -> None:
         now = time.monotonic()
@@ -236,6 +284,7 @@ class Supervisor:
         Args:
             in_a_hurry: Once it returns True, the children are killed instead of asked to stop.
         """
+        self._pulses.shutdown(wait=False, cancel_futures=True)
         for running in reversed(self._children):
             process = running.process
             if process is None:
@@ -272,6 +321,7 @@ class Supervisor:
         running.started = time.monotonic()
         running.restart_at = None
         running.ready = False
+        running.pulse = running.silent_since = None
 
     def _is_late(self, running: _Running) -> bool:
         return time.monotonic() - running.started > running.child.start_seconds

@@ -6,6 +6,7 @@ The start of the stack waits for none of the three, and the stack goes on if one
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib.util
 import os
 import socket
@@ -31,6 +32,7 @@ NOT_INSTALLED: Final = "NOT_INSTALLED"
 _PACKAGES: Final = ("celery", "redis", "torch")
 # This is longer than the training process may take to write its checkpoint.
 _WORKER_SECONDS: Final = 15.0
+_METRICS_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +156,7 @@ def prepare(
             command=make_command("halftone.services.trainer"),
             log=data / "logs" / "trainer.log",
             is_ready=lambda: probe.is_serving(address, timeout_seconds=1, key=key),
+            is_alive=lambda: probe.is_answering(address, key=key),
             environment=environment,
             stop_seconds=settings.drain_seconds + 10,
             essential=False,
@@ -164,6 +167,7 @@ def prepare(
             log=data / "logs" / "worker.log",
             # The worker serves its metrics once it takes jobs.
             is_ready=lambda: _listens(worker_address),
+            is_alive=lambda: _serves_metrics(worker_address),
             environment=environment,
             stop_seconds=settings.cancel_seconds + _WORKER_SECONDS,
             essential=False,
@@ -237,6 +241,18 @@ def _answers_ping(port: int) -> bool:
         connection.sendall(b"PING\r\n")
         return connection.recv(16).startswith(b"+PONG")
     return False
+
+
+def _serves_metrics(address: str) -> bool:
+    """Return whether a process answers at the address of its metrics within seconds."""
+    connection = http.client.HTTPConnection(address, timeout=_METRICS_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        return bool(connection.getresponse().read(1))
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _listens(address: str) -> bool:

@@ -11,6 +11,7 @@ from halftone.core import errors, telemetry
 from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry.versions import Registry
 from halftone.service import server
+from halftone.service.watchdog import run_watched
 from halftone.services.embedder import servicer
 from halftone.services.embedder.batching.batcher import Batcher
 from halftone.services.embedder.batching.door import Limits
@@ -126,7 +127,11 @@ def main() -> None:
     # of 5 ms would be most of the time that it takes to refuse a request.
     sys.setswitchinterval(0.001)
     try:
-        asyncio.run(run(settings, models_settings=ModelSettings()))
+        asyncio.run(
+            run_watched(
+                run(settings, models_settings=ModelSettings()), seconds=settings.hang_seconds
+            )
+        )
     except errors.HalftoneError as error:
         _log.error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)

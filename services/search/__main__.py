@@ -17,6 +17,7 @@ from halftone.core.settings import AccessSettings, ModelSettings, SearchSettings
 from halftone.registry.versions import Registry
 from halftone.service import server
 from halftone.service.limits import Limit
+from halftone.service.watchdog import run_watched
 from halftone.services.search.api import clusters, clusters_servicer, models_servicer
 from halftone.services.search.api.engine import Engine
 from halftone.services.search.api.search_servicer import SearchServicer
@@ -161,7 +162,11 @@ def main() -> None:
         # Pictures are compared in one thread per core. If BLAS started threads of its own as well,
         # a product of two tables of 600 rows would take four times as long on a busy machine.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            asyncio.run(run(settings, models_settings=ModelSettings()))
+            asyncio.run(
+                run_watched(
+                    run(settings, models_settings=ModelSettings()), seconds=settings.hang_seconds
+                )
+            )
     except errors.HalftoneError as error:
         telemetry.get_logger(__name__).error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)

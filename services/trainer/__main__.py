@@ -15,6 +15,7 @@ from halftone.core import errors, telemetry, training
 from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.service import server
 from halftone.service.limits import Limit
+from halftone.service.watchdog import run_watched
 from halftone.services.trainer.jobs.changes import Changes
 from halftone.services.trainer.jobs.inbox import Inbox
 from halftone.services.trainer.jobs.intake import Intake
@@ -142,7 +143,11 @@ def main() -> None:
         service="trainer", level=settings.log_level, style=settings.log_format
     )
     try:
-        asyncio.run(run(settings, models=ModelSettings().directory))
+        asyncio.run(
+            run_watched(
+                run(settings, models=ModelSettings().directory), seconds=settings.hang_seconds
+            )
+        )
     except errors.HalftoneError as error:
         _log.error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)

@@ -16,6 +16,7 @@ from halftone.core import errors, system, telemetry
 from halftone.core.settings import AccessSettings, TlsSettings, WebSettings
 from halftone.service.access import OPEN_ADDRESS, Access, find_metrics_host
 from halftone.service.certificates import ServerCertificate
+from halftone.service.watchdog import run_watched
 from halftone.services.web.app import make_app
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def main() -> None:
     telemetry.configure_logging(service="web", level=settings.log_level, style=settings.log_format)
     system.return_large_memory()
     try:
-        asyncio.run(run(settings))
+        asyncio.run(run_watched(run(settings), seconds=settings.hang_seconds))
     except errors.HalftoneError as error:
         _log.error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)

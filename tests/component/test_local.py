@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -18,8 +19,8 @@ import pytest
 
 from halftone.archive import sample
 from halftone.archive.manifests import read_manifest
-from halftone.client import Client, Filter
-from halftone.core import wire
+from halftone.client import Client, Filter, RetryPolicy
+from halftone.core import errors, wire
 from halftone.stack import running
 from halftone.v1 import search_pb2, search_pb2_grpc
 from tests.support.system import is_alive
@@ -54,8 +55,8 @@ class Up:
         self.addresses = running.find(self.data)
         return self
 
-    def client(self) -> Client:
-        return Client(self.addresses.search, embedder=self.addresses.embedder)
+    def client(self, **options) -> Client:
+        return Client(self.addresses.search, embedder=self.addresses.embedder, **options)
 
     def children(self) -> dict[str, int]:
         found = {}
@@ -206,6 +207,45 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
     for name in ("embedder", "search"):
         log = (tmp_path / "data" / "logs" / f"{name}.log").read_text()
         assert '"event": "stopped"' in log.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_an_embedder_that_hangs_during_an_import(tmp_path, press):
+    """It is stopped and never goes on: another one takes its place, and no record is rejected."""
+    query = sample.query_path(press, "astronaut")
+    with Up(tmp_path / "data") as up, up.client() as client:
+        rows = list(read_manifest(press, archive="press"))
+        stopped = threading.Event()
+        acknowledged = []
+
+        def on_progress(ack):
+            acknowledged.append(ack.name)
+            if len(acknowledged) == 20:
+                os.kill(up.children()["embedder"], signal.SIGSTOP)
+                stopped.set()
+
+        def sent():
+            """What is not sent before it hangs cannot be done before."""
+            yield from rows[:30]
+            assert stopped.wait(120)
+            yield from rows[30:]
+
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            importing = pool.submit(client.import_images, sent(), on_progress=on_progress)
+            assert stopped.wait(120)
+            started = time.monotonic()
+            with (
+                up.client(retries=RetryPolicy(attempts=1)) as impatient,
+                pytest.raises(errors.Unavailable, match=r"The embedder at .* does not answer"),
+            ):
+                impatient.search(query, timeout=60)
+            assert time.monotonic() - started < 15
+            summary = importing.result(240)
+        assert not summary.rejected
+        assert summary.total == len(rows)
+        assert client.search(query, timeout=60).hits
+        text = up.stop()
+    assert "embedder did not answer for 20 s; starting it again" in text
 
 
 @pytest.mark.soak

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
+from halftone.service.decoding import takes_undecodable
 from halftone.v1 import search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import grpc
+
+    from halftone.service.decoding import Undecodable
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,8 +30,11 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @takes_undecodable
     async def ImportImages(
-        self, request_iterator: AsyncIterator[search_pb2.ImportImagesRequest], context: Context
+        self,
+        request_iterator: AsyncIterator[search_pb2.ImportImagesRequest | Undecodable],
+        context: Context,
     ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
         """Import a stream of records and acknowledge each of them in order."""
         async with contextlib.aclosing(self._engine.importer.run(request_iterator)) as answers:

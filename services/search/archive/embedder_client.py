@@ -21,6 +21,7 @@ import grpc
 import numpy as np
 
 from halftone.core import errors, telemetry, wire
+from halftone.core.addresses import name_address
 from halftone.core.settings import TlsSettings
 from halftone.core.tls import open_aio_channel
 from halftone.imaging.orientations import UPRIGHT, Orientation
@@ -144,8 +145,17 @@ class Embedder:
                 embedder_pb2.ListModelsRequest(), timeout=seconds, metadata=_metadata(self._key)
             )
         except grpc.RpcError as error:
-            raise errors.from_rpc_error(error) from error
+            raise self._name_embedder(errors.from_rpc_error(error)) from error
         return answer
+
+    def _name_embedder(self, error: errors.HalftoneError) -> errors.HalftoneError:
+        """Say who cannot be reached: whoever reads gRPC's own text has called another service."""
+        named = name_address(error, address=self._address)
+        if named is error:
+            return error
+        return errors.Unavailable(
+            f"The embedder does not answer. {named.message}", reason=NO_ANSWER, retry_after=1.0
+        )
 
     async def embed(
         self,
@@ -191,7 +201,7 @@ class Embedder:
                 with self._seconds.time():
                     return await self._wait_for_answer(request, seconds=min(left, self._timeout))
             except grpc.RpcError as rpc_error:
-                error = errors.from_rpc_error(rpc_error)
+                error = self._name_embedder(errors.from_rpc_error(rpc_error))
                 if isinstance(error, errors.DeadlineExceeded):
                     # Is the caller's time over, or only that of the embedder?
                     error = (

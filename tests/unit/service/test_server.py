@@ -62,6 +62,37 @@ async def test_calls_are_counted_by_code():
             assert count("halftone_test_rpc_seconds_count", labels) == 1
 
 
+GARBAGE = b"\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("unary_unary", f"{NAME}/EmbedImages"),
+        ("unary_stream", "halftone.v1.TrainerService/WatchTrainingJob"),
+        ("unary_unary", "grpc.health.v1.Health/Check"),
+        ("unary_stream", "grpc.health.v1.Health/Watch"),
+        ("stream_stream", "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
+    ],
+)
+async def test_a_message_that_cannot_be_decoded_is_a_wrong_argument(kind, method, caplog):
+    async with Running() as running:
+        call = getattr(running.channel, kind)(f"/{method}")
+        answered = call(iter([GARBAGE]) if kind == "stream_stream" else GARBAGE, timeout=60)
+        with (
+            structlog.testing.capture_logs() as logged,
+            pytest.raises(grpc.aio.AioRpcError) as caught,
+        ):
+            await (answered if kind == "unary_unary" else anext(aiter(answered)))
+        error = errors.from_rpc_error(caught.value)
+        assert (type(error), error.reason) == (errors.InvalidArgument, "UNDECODABLE")
+        assert [event["event"] for event in logged] == ([] if "grpc." in method else ["call"])
+        assert "Traceback" not in caplog.text
+        # The process is as well as before.
+        await running.stub.EmbedImages(ask(""), timeout=60)
+        assert await running.status() == "SERVING"
+
+
 async def test_not_serving_until_started():
     started = asyncio.Event()
 

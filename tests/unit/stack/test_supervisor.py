@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from halftone.core import errors
@@ -126,9 +127,9 @@ def never() -> bool:
 class Running:
     """A supervisor whose `watch` runs in a thread."""
 
-    def __init__(self, *children: Child) -> None:
+    def __init__(self, *children: Child, policy: RestartPolicy = QUICK) -> None:
         self.said: list[str] = []
-        self.supervisor = Supervisor(children, report=self.said.append, policy=QUICK)
+        self.supervisor = Supervisor(children, report=self.said.append, policy=policy)
         self.stopping = threading.Event()
         self.failure: errors.Unavailable | None = None
         self.thread = threading.Thread(target=self._watch)
@@ -172,6 +173,44 @@ def test_a_child_that_dies_is_started_again(tmp_path):
         until(lambda: "one is serving again." in running.said)
         assert running.supervisor.processes["one"] != old
         assert running.said[0] == "one was killed by SIGKILL; starting it again in 0.05 s."
+
+
+def test_a_child_that_hangs_is_started_again(tmp_path):
+    """It lives and has not ended, so only asking it shows it."""
+
+    def answers() -> bool:
+        pid = running.supervisor.processes.get("one")
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_STOPPED
+
+    policy = replace(QUICK, pulse_seconds=0.02, hang_seconds=0.5)
+    one = replace(child(tmp_path, "one"), is_alive=answers)
+    # Its question waits much longer than anybody may hang, and keeps nobody waiting.
+    late = threading.Event()
+    two = replace(child(tmp_path, "two"), is_alive=lambda: late.wait(100))
+    with Running(one, two, policy=policy) as running:
+        before = running.supervisor.processes
+        os.kill(before["one"], signal.SIGSTOP)
+        until(lambda: "one is serving again." in running.said)
+        late.set()
+        assert running.said[0] == "one did not answer for 0.5 s; starting it again in 0.05 s."
+        assert running.supervisor.processes["one"] != before["one"]
+        assert running.supervisor.processes["two"] == before["two"]
+
+
+def test_a_child_that_answers_late_is_left_alone(tmp_path):
+    asked = threading.Event()
+    questions: list[float] = []
+
+    def answers() -> bool:
+        questions.append(time.monotonic())
+        if len(questions) > 50:
+            asked.set()
+        return len(questions) % 2 == 0
+
+    policy = replace(QUICK, pulse_seconds=0.0, hang_seconds=30.0)
+    with Running(replace(child(tmp_path, "one"), is_alive=answers), policy=policy) as running:
+        assert asked.wait(100)
+        assert running.said == []
 
 
 def test_the_others_are_left_alone(tmp_path):

@@ -12,6 +12,7 @@ from halftone.archive import records
 from halftone.core import errors, wire
 from halftone.core.bugs import conceal_bug
 from halftone.imaging import tiff
+from halftone.service.decoding import Undecodable
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.imports.batches import BatchImporter, Outages
 from halftone.services.search.archive.imports.claims import NameClaims
@@ -52,9 +53,11 @@ class Importer:
         self._draining.set()
 
     async def run(
-        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest | Undecodable]
     ) -> AsyncGenerator[search_pb2.ImportImagesResponse, None]:
         """Import a stream of records and yield one acknowledgement for each, in order.
+
+        A message that cannot be decoded is rejected without row and name, and the others go on.
 
         Raises:
             errors.ResourceExhausted: Too many imports are running.
@@ -93,7 +96,7 @@ class Importer:
             await asyncio.wait(self._tasks)
 
     def _run(
-        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest | Undecodable]
     ) -> AsyncGenerator[list[Entry], None]:
         claims = NameClaims()
 
@@ -108,7 +111,7 @@ class Importer:
             )
         )
 
-        async def prepare(request: search_pb2.ImportImagesRequest) -> Entry:
+        async def prepare(request: search_pb2.ImportImagesRequest | Undecodable) -> Entry:
             return await self._holdings.threads.in_thread(self._prepare, request)
 
         async def store(batch: list[Entry]) -> list[Entry]:
@@ -134,8 +137,10 @@ class Importer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _prepare(self, request: search_pb2.ImportImagesRequest) -> Entry:
+    def _prepare(self, request: search_pb2.ImportImagesRequest | Undecodable) -> Entry:
         """Read, hash and check a record. If it is not valid, the error becomes its outcome."""
+        if isinstance(request, Undecodable):
+            return Entry(row=0, name="", outcome=request.to_error())
         entry = Entry(row=request.row, name=request.image.name)
         try:
             name = records.validate(request.image)

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
     from typing import Any
 
+    from halftone.service.decoding import Undecodable
     from halftone.services.search.archive.imports.entry import Entry
     from halftone.v1 import search_pb2
 
-    Requests = AsyncIterator[search_pb2.ImportImagesRequest]
-    Prepare = Callable[[search_pb2.ImportImagesRequest], Coroutine[Any, Any, Entry]]
+    Request = search_pb2.ImportImagesRequest | Undecodable
+    Requests = AsyncIterator[Request]
+    Prepare = Callable[[Request], Coroutine[Any, Any, Entry]]
     Queue = asyncio.Queue[asyncio.Task[Entry] | None]
 
 _PREPARED_AHEAD: Final = 8
@@ -91,7 +93,7 @@ async def _read_ahead(
 ) -> None:
     """Read the stream as far ahead as there is room, until it ends or the service drains."""
     drain = asyncio.ensure_future(draining.wait())
-    reading: asyncio.Future[search_pb2.ImportImagesRequest | None] | None = None
+    reading: asyncio.Future[Request | None] | None = None
     try:
         while True:
             reading = asyncio.ensure_future(anext(requests, None))

@@ -455,6 +455,20 @@ async def test_a_store_that_stays_away_is_no_fault_of_a_record(service, monkeypa
     assert set(states(await service.add(*requests))) <= {CREATED, UPDATED, UNCHANGED}
 
 
+async def test_a_message_that_cannot_be_decoded_is_rejected_and_the_others_go_on(service):
+    sent = [record(1, row=1).SerializeToString(), b"\xff\xff\xff", b"\x0a\x02\x0a\xff"]
+    sent.append(record(2, row=4).SerializeToString())
+    async with grpc.aio.insecure_channel(service.address) as channel:
+        importing = channel.stream_stream(
+            "/halftone.v1.SearchService/ImportImages",
+            response_deserializer=search_pb2.ImportImagesResponse.FromString,
+        )
+        answers = [answer async for answer in importing(iter(sent))]
+    assert states(answers) == [CREATED, REJECTED, REJECTED, CREATED]
+    assert [answer.row for answer in answers] == [1, 0, 0, 4]
+    assert failure(answers[1]).reason == "UNDECODABLE"
+
+
 async def test_a_sender_that_waits_for_answers_gets_them(service):
     call = service.stub.ImportImages()
     for number in range(3):
