@@ -88,6 +88,19 @@ class ServerSettings(BaseSettings):
     """The most streams (imports, watches) open at a time. They do not count as calls."""
 
 
+class DecodingSettings(BaseSettings):
+    """Settings of the processes that decode pictures, each under the service's own prefix."""
+
+    decode_processes: int = Field(default=0, ge=0)
+    """Processes that decode pictures; 0 means one per core."""
+    decode_memory_bytes: int = Field(default=384 * MIB, ge=64 * MIB)
+    """Memory that such a process may take for a picture. One that is large by its header may take
+    what its size needs, and such pictures wait for each other."""
+    decode_seconds: float = Field(default=3.0, gt=0)
+    """Seconds of a processor that a picture may take, and 0.1 more for each million pixels. The
+    process of one that takes more is killed."""
+
+
 class AccessSettings(BaseSettings):
     """Settings that decide who may call the services (`HALFTONE_…`), the same for all of them."""
 
@@ -172,7 +185,7 @@ class ModelSettings(BaseSettings):
     that answers."""
 
 
-class EmbedderSettings(ServerSettings):
+class EmbedderSettings(ServerSettings, DecodingSettings):
     """Settings of the embedder (`HALFTONE_EMBEDDER_…`)."""
 
     model_config = _config("HALFTONE_EMBEDDER_")
@@ -192,8 +205,6 @@ class EmbedderSettings(ServerSettings):
     has it."""
     threads: int = Field(default=0, ge=0)
     """Threads for inference on the CPU, shared by all batches at a time; 0 means one per core."""
-    decode_threads: int = Field(default=0, ge=0)
-    """Threads that decode images; 0 means one per core."""
     max_batch: int = Field(default=0, ge=0)
     """The most items in one batch on the device; 0 means 8 on the CPU and 128 on CUDA. Each
     orientation of a picture is one item."""
@@ -211,7 +222,7 @@ class EmbedderSettings(ServerSettings):
     """Seconds between two looks at the models' directory for newly published versions."""
 
 
-class SearchSettings(ServerSettings):
+class SearchSettings(ServerSettings, DecodingSettings):
     """Settings of the search service (`HALFTONE_SEARCH_…`)."""
 
     model_config = _config("HALFTONE_SEARCH_")
@@ -366,7 +377,7 @@ class TrainerSettings(ServerSettings):
         return _split_paths(value)
 
 
-class WebSettings(ServerSettings):
+class WebSettings(ServerSettings, DecodingSettings):
     """Settings of the page (`HALFTONE_WEB_…`)."""
 
     model_config = _config("HALFTONE_WEB_")

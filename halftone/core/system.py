@@ -12,10 +12,13 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import math
 import os
+import resource
 import select
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -136,6 +139,52 @@ def return_large_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):
         if sys.platform == "linux":
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def fork() -> int:
+    """Fork this process, as `os.fork`. It must have a single thread."""
+    return os.fork()
+
+
+def open_shared_memory() -> int:
+    """Return the descriptor of an empty file in memory that has no name.
+
+    On macOS it is a file on the disk without a name.
+    """
+    if sys.platform == "linux":
+        return os.memfd_create("halftone", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def data_bytes() -> int:
+    """Return the bytes of memory that count for the limit of `limit_process`; 0 on macOS."""
+    if sys.platform != "linux":
+        return 0
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    return pages * resource.getpagesize()
+
+
+def limit_process(*, data_bytes: int, cpu_seconds: float) -> None:
+    """Limit what this process may take from now on. It leaves no image of its memory.
+
+    Beyond the memory, allocations fail; beyond the seconds, SIGXCPU ends the process. macOS has no
+    limit on memory that its allocator heeds.
+
+    Args:
+        data_bytes: Bytes of memory that no file stands for, those in use included.
+        cpu_seconds: Seconds of a processor, from the start of the process.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (_at_most(math.ceil(cpu_seconds), most), most))
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (_at_most(data_bytes, most), most))
+
+
+def _at_most(wanted: int, most: int) -> int:
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
 
 
 def lower_process_priority(pid: int, *, nice: int) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from PIL import (
     BmpImagePlugin,
     ExifTags,
@@ -26,13 +24,15 @@ from PIL import (
 )
 
 from halftone.core import errors, wire
-from halftone.imaging import headers, tiff
+from halftone.imaging import conversion, headers, needs, tiff
+from halftone.imaging.conversion import Region as Region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
     from PIL import ImageFile
+
+    from halftone.imaging.needs import Reserve
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP")
 """The formats that `decode` reads."""
@@ -61,73 +61,8 @@ _FACTORIES: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
-_TRANSPOSE: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_WHITE_IS_ZERO: Final = 0
-_STRIP_PIXELS: Final = 1 << 20
-
-
-class Region(NamedTuple):
-    """A rectangle in pixels of the upright picture; the origin is the top left corner."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-class PixelBudget:
-    """Limits the pixels that a process decodes at a time; each costs it up to 12 bytes.
-
-    Args:
-        pixels: The most pixels at a time. A larger picture is decoded alone.
-    """
-
-    def __init__(self, pixels: int = 100_000_000) -> None:
-        self._limit = pixels
-        self._used = 0
-        # A caller that waits for room lets nobody pass, so that small pictures do not keep a large
-        # one out for ever.
-        self._door = threading.Lock()
-        self._freed = threading.Condition()
-
-    @contextlib.contextmanager
-    def reserve(
-        self,
-        content: bytes,
-        *,
-        max_pixels: int,
-        target: int | None = None,
-        region: Region | None = None,
-        luminance: bool = False,
-    ) -> Iterator[None]:
-        """Wait until there is room for the pixels that `decode` would decode with these arguments.
-
-        The room is kept until the `with` block ends.
-
-        Raises:
-            errors.ImageRejected: As in `decode`, as far as the header tells.
-        """
-        picture = _open(content, kind=_kind(content), max_pixels=max_pixels)
-        _reduce(picture, target=target, region=region, luminance=luminance)
-        pixels = picture.width * picture.height
-        with self._door, self._freed:
-            while self._used and self._used + pixels > self._limit:
-                self._freed.wait()
-            self._used += pixels
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._used -= pixels
-                self._freed.notify()
+# What Pillow, the conversion and a copy take at a time.
+_BYTES_PER_PIXEL: Final = 12
 
 
 def decode(
@@ -138,6 +73,7 @@ def decode(
     target: int | None = None,
     region: Region | None = None,
     luminance: bool = False,
+    reserve: Reserve | None = None,
 ) -> Image.Image:
     """Decode a picture, upright; the first page if it has several.
 
@@ -152,6 +88,8 @@ def decode(
             `target` is.
         luminance: Return mode "L" also for a colour picture; a JPEG's colour planes are then not
             decoded at all.
+        reserve: Waits for the memory that the picture needs, before any pixel is decoded. None:
+            there is enough.
 
     Returns:
         An image of mode "L" (grey) or "RGB", 8 bit. 16-bit, 32-bit and float samples are scaled,
@@ -180,14 +118,20 @@ def decode(
     try:
         _check_animation(picture, kind=kind)
         scale = _reduce(picture, target=target, region=region, luminance=luminance)
-        inverted = _is_white_zero(picture)
-        picture.load()
+        inverted = conversion.is_white_zero(picture)
         # The region of a reduced picture is what its pixels cover. It stays at or above `target`,
         # so the rounding is smaller than what scaling to `target` can show.
         part = None if region is None else _scale_region(region, full=full, scale=scale)
-        return _convert(picture, orientation, inverted=inverted, part=part, luminance=luminance)
-    except errors.ImageRejected:
+        need = needs.Need(full[0] * full[1], _measure(picture, kind=kind, full=full))
+        with contextlib.nullcontext() if reserve is None else reserve(need):
+            picture.load()
+            return conversion.convert(
+                picture, orientation, inverted=inverted, part=part, luminance=luminance
+            )
+    except errors.HalftoneError:
         raise
+    except MemoryError:
+        raise needs.too_much_memory() from None
     except Exception as error:  # Pillow's decoders raise anything on damaged files
         raise _rejection(error, kind=kind, content=content, picture=picture) from error
 
@@ -201,6 +145,29 @@ def size(content: bytes) -> tuple[int, int]:
     kind = _kind(content)
     picture = _open(content, kind=kind, max_pixels=None)
     return _upright(picture.size, _orientation(picture, kind=kind, content=content))
+
+
+def make_thumbnail(
+    content: bytes,
+    *,
+    max_pixels: int,
+    region: Region | None = None,
+    longest_side: int = 512,
+    reserve: Reserve | None = None,
+) -> bytes:
+    """Return a JPEG of a picture or of a part of it, at most `longest_side` pixels a side.
+
+    Raises:
+        errors.ImageRejected: As in `decode`.
+    """
+    image = decode(
+        content,
+        max_pixels=max_pixels,
+        target=longest_side if region is None else None,
+        region=region,
+        reserve=reserve,
+    )
+    return thumbnail(image, longest_side=longest_side)
 
 
 def thumbnail(image: Image.Image, *, longest_side: int = 512, quality: int = 85) -> bytes:
@@ -266,6 +233,8 @@ def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.Ima
         if kind == "TIFF" and tiff.is_big_endian_big(content):
             content = tiff.make_classic(content)
         picture = _FACTORIES[kind](io.BytesIO(content))
+    except MemoryError:
+        raise needs.too_much_memory() from None
     except Exception as error:  # Pillow's parsers raise anything on damaged files
         raise _rejection(error, kind=kind, content=content, picture=None) from error
     if max_pixels is not None:
@@ -328,6 +297,17 @@ def _reduce(
     return 1 if drafted is None else scale
 
 
+def _measure(picture: ImageFile.ImageFile, *, kind: str, full: tuple[int, int]) -> int:
+    """Return the most bytes that decoding and converting a picture takes."""
+    memory = _BYTES_PER_PIXEL * picture.width * picture.height
+    if kind == "JPEG" and picture.info.get("progressive"):
+        # All coefficients are kept until the last scan, whatever size was asked for.
+        memory += 2 * full[0] * full[1] * len(getattr(picture, "layer", "123"))
+    if kind == "WebP":
+        memory += 8 * picture.width * picture.height
+    return memory
+
+
 def _scale_region(region: Region, *, full: tuple[int, int], scale: int) -> Region:
     # libjpeg rounds sizes up.
     width, height = -(-full[0] // scale), -(-full[1] // scale)
@@ -335,113 +315,6 @@ def _scale_region(region: Region, *, full: tuple[int, int], scale: int) -> Regio
     right = min(width, -(-(region.x + region.width) // scale))
     bottom = min(height, -(-(region.y + region.height) // scale))
     return Region(left, top, right - left, bottom - top)
-
-
-def _convert(
-    picture: Image.Image,
-    orientation: int,
-    *,
-    inverted: bool,
-    part: Region | None,
-    luminance: bool,
-) -> Image.Image:
-    """Convert to mode "L" or "RGB", upright, cut to the region."""
-    image = _eight_bit(picture, inverted=inverted, luminance=luminance)
-    if orientation in _TRANSPOSE:
-        image = image.transpose(_TRANSPOSE[orientation])
-    if part is not None:
-        image = _cut(image, part)
-    if luminance and image.mode != "L":
-        image = image.convert("L")
-    # A plain image does not keep the file object with its buffer.
-    return image.copy() if image is picture else image
-
-
-def _eight_bit(picture: Image.Image, *, inverted: bool, luminance: bool) -> Image.Image:
-    mode = picture.mode
-    if mode.startswith("I") or mode == "F":
-        return _scale_samples(picture, inverted=inverted)
-    transparent = "transparency" in picture.info
-    if mode in ("LA", "La") or (mode in ("1", "L") and transparent):
-        return _on_white(picture, mode="L")
-    if mode in ("RGBA", "RGBa", "PA") or (mode in ("P", "RGB") and transparent):
-        grey = luminance or (mode == "P" and _is_grey(picture))
-        return _on_white(picture, mode="L" if grey else "RGB")
-    if mode in ("1", "P"):
-        return picture.convert("L" if mode == "1" or _is_grey(picture) else "RGB")
-    return picture if mode in ("L", "RGB") else picture.convert("RGB")
-
-
-def _on_white(picture: Image.Image, *, mode: str) -> Image.Image:
-    if picture.mode in ("P", "PA"):  # a strip would not have the palette
-        picture = picture.convert("RGBA")
-    image = Image.new(mode, picture.size)
-    for top, strip in _strips(picture):
-        layer = strip.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, "white")
-        image.paste(Image.alpha_composite(paper, layer).convert(mode), (0, top))
-    return image
-
-
-def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Yield a picture's parts from top to bottom, each with its offset.
-
-    At 100 megapixels, converting alpha or floats as a whole takes up to 2 GB on the way.
-    """
-    height = max(1, _STRIP_PIXELS // picture.width)
-    for top in range(0, picture.height, height):
-        strip = _cut(picture, Region(0, top, picture.width, min(height, picture.height - top)))
-        strip.info = picture.info  # the transparent colour
-        yield top, strip
-
-
-def _is_grey(picture: Image.Image) -> bool:
-    palette = np.asarray(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
-    return bool((palette == palette[:, :1]).all())
-
-
-def _is_white_zero(picture: Image.Image) -> bool:
-    """Return whether black and white are exchanged in a way that Pillow leaves to its caller."""
-    tags = getattr(picture, "tag_v2", None)
-    if tags is None or not picture.mode.startswith("I;16"):
-        return False
-    return bool(tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO)
-
-
-def _scale_samples(picture: Image.Image, *, inverted: bool) -> Image.Image:
-    low, high = _sample_range(picture)
-    grey = Image.new("L", picture.size)
-    for top, strip in _strips(picture):
-        scaled = (_samples(strip) - low) * (255 / max(high - low, 1e-12))
-        values = np.rint(255 - scaled if inverted else scaled).clip(0, 255)
-        grey.paste(Image.fromarray(values.astype(np.uint8)), (0, top))
-    return grey
-
-
-def _sample_range(picture: Image.Image) -> tuple[float, float]:
-    """Return the samples that become black and white."""
-    if picture.mode.startswith("I;16"):
-        return 0.0, 65535.0
-    extremes = [(part.min(), part.max()) for part in (_samples(s) for _, s in _strips(picture))]
-    low, high = float(min(extremes)[0]), float(max(high for _, high in extremes))
-    if picture.mode == "I" and low >= 0 and high <= 65535:  # noqa: PLR2004  # 16 bit kept in 32
-        return 0.0, 65535.0 if high > 255 else 255.0  # noqa: PLR2004  # 8 bit kept in 32
-    if picture.mode == "F" and low >= 0 and high <= 1:
-        return 0.0, 1.0
-    return low, high
-
-
-def _samples(strip: Image.Image) -> NDArray[np.float32]:
-    samples = np.asarray(strip).astype(np.float32)
-    samples[~np.isfinite(samples)] = 0
-    return samples
-
-
-def _cut(image: Image.Image, region: Region) -> Image.Image:
-    # `Image.crop` would apply Pillow's process-wide pixel limit.
-    part = Image.new(image.mode, (region.width, region.height))
-    part.paste(image, (-region.x, -region.y))
-    return part
 
 
 def _upright(dimensions: tuple[int, int], orientation: int) -> tuple[int, int]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
 from halftone.core.settings import EmbedderSettings, ModelSettings
+from halftone.imaging.pool.inline import Inline
+from halftone.imaging.pool.pool import Pool
+from halftone.imaging.pool.worker import Limits as DecodingLimits
 from halftone.registry.versions import Registry
 from halftone.service import server
 from halftone.service.watchdog import run_watched
 from halftone.services.embedder import servicer
 from halftone.services.embedder.batching.batcher import Batcher
 from halftone.services.embedder.batching.door import Limits
+from halftone.services.embedder.encoders import decoding
 from halftone.services.embedder.encoders.choice import choose_backend
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.loading import Loader
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
     from halftone.services.embedder.encoders.encoder import Backend
 
+_NICE: Final = 5
+"""The event loop comes first, then what decodes, then the threads that compute."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -38,6 +43,7 @@ async def run(
     *,
     models_settings: ModelSettings,
     make_backend: Callable[..., Backend] = choose_backend,
+    inline: bool = False,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
     """Run the service until SIGTERM.
@@ -46,6 +52,7 @@ async def run(
         settings: The settings of the embedder.
         models_settings: The settings that name the registry's directory.
         make_backend: Returns the backend that runs the models.
+        inline: Whether to decode images in this process, for tests.
         on_listening: Called with the gRPC port and the metrics' port once both are open.
 
     Raises:
@@ -54,7 +61,18 @@ async def run(
     """
     metrics = telemetry.Metrics(service="embedder")
     measures = EmbedderMetrics(metrics)
-    decoder = Decoder(max_pixels=settings.max_pixels, max_bytes=settings.max_image_bytes)
+    pool = Pool(
+        limits=DecodingLimits(
+            memory_bytes=settings.decode_memory_bytes, seconds=settings.decode_seconds, nice=_NICE
+        ),
+        workers=settings.decode_processes,
+        modules=decoding.MODULES,
+    )
+    decoder = Decoder(
+        max_pixels=settings.max_pixels,
+        max_bytes=settings.max_image_bytes,
+        runner=Inline() if inline else pool,
+    )
     backend = make_backend(settings, decoder=decoder)
     batcher = Batcher(
         limits=Limits(
@@ -62,7 +80,7 @@ async def run(
             max_queue_items=settings.max_queue_items,
             max_queue_bytes=settings.max_queue_bytes,
         ),
-        decode_threads=settings.decode_threads or os.cpu_count() or 1,
+        decode_threads=pool.workers,
         metrics=measures,
         workers=backend.workers,
         stages_ahead=backend.stages_ahead,
@@ -81,6 +99,8 @@ async def run(
         )
 
     async def start(health: server.Health) -> None:
+        if not inline:
+            await asyncio.to_thread(pool.start)
         batcher.start()
         # Without its device this process will never serve a version.
         await asyncio.to_thread(load.prepare_device)
@@ -101,6 +121,7 @@ async def run(
         ended.result()
 
     async def stop() -> None:
+        await asyncio.to_thread(pool.close)
         await asyncio.to_thread(batcher.close)
 
     await server.serve(

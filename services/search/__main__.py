@@ -14,6 +14,9 @@ import threadpoolctl
 
 from halftone.core import errors, telemetry
 from halftone.core.settings import AccessSettings, ModelSettings, SearchSettings
+from halftone.imaging.pool.inline import Inline
+from halftone.imaging.pool.pool import Pool
+from halftone.imaging.pool.worker import Limits
 from halftone.registry.versions import Registry
 from halftone.service import server
 from halftone.service.limits import Limit
@@ -21,6 +24,7 @@ from halftone.service.watchdog import run_watched
 from halftone.services.search.api import clusters, clusters_servicer, models_servicer
 from halftone.services.search.api.engine import Engine
 from halftone.services.search.api.search_servicer import SearchServicer
+from halftone.services.search.archive import fingerprinting
 from halftone.services.search.archive.parts import Parts
 from halftone.services.search.clusters import store as cluster_store
 from halftone.services.search.clusters.views import HitVerdicts
@@ -72,6 +76,7 @@ async def run(
     *,
     models_settings: ModelSettings,
     access: AccessSettings | None = None,
+    inline: bool = False,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
     """Run the service until SIGTERM.
@@ -80,6 +85,7 @@ async def run(
         settings: The service's settings.
         models_settings: The settings that name the registry's directory.
         access: The settings that say who may call; None: as the environment says.
+        inline: Whether to decode pictures in this process, for tests.
         on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
     access = access or AccessSettings()
@@ -87,11 +93,17 @@ async def run(
     registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
     database = await asyncio.to_thread(cluster_store.open_database, settings.data_directory)
+    pool = Pool(
+        limits=Limits(memory_bytes=settings.decode_memory_bytes, seconds=settings.decode_seconds),
+        workers=settings.decode_processes,
+        modules=fingerprinting.MODULES,
+    )
     parts = Parts.of(
         settings,
         store=store,
         registry=registry,
         metrics=metrics,
+        runner=Inline() if inline else pool,
         service_key=access.service_key,
     )
     engine = Engine(parts, verdicts=HitVerdicts(database, metrics=metrics))
@@ -110,7 +122,10 @@ async def run(
         engine.promotions.drain()
 
     async def start(health: server.Health) -> None:
-        await engine.start()
+        starting = [engine.start()]
+        if not inline:
+            starting.append(asyncio.to_thread(pool.start))
+        await asyncio.gather(*starting)
         await health.set_serving(serving=True)
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.watch(lambda answers: health.set_serving(serving=answers)))
@@ -120,6 +135,7 @@ async def run(
     async def stop() -> None:
         await grouping.close()
         await engine.close()
+        await asyncio.to_thread(pool.close)
 
     await server.serve(
         server.Service(

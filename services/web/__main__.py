@@ -14,6 +14,9 @@ import uvicorn
 from halftone.client import AsyncClient
 from halftone.core import errors, system, telemetry
 from halftone.core.settings import AccessSettings, TlsSettings, WebSettings
+from halftone.imaging import images
+from halftone.imaging.pool.pool import Pool
+from halftone.imaging.pool.worker import Limits
 from halftone.service.access import OPEN_ADDRESS, Access, find_metrics_host
 from halftone.service.certificates import ServerCertificate
 from halftone.service.watchdog import run_watched
@@ -68,7 +71,12 @@ async def run(
         key=access.service_key,
     )
     metrics = telemetry.Metrics(service="web")
-    app = make_app(settings, client=client, access=visitors, metrics=metrics)
+    pool = Pool(
+        limits=Limits(memory_bytes=settings.decode_memory_bytes, seconds=settings.decode_seconds),
+        workers=settings.decode_processes,
+        modules=(images.__name__,),
+    )
+    app = make_app(settings, client=client, access=visitors, metrics=metrics, runner=pool)
     listening = _listen(settings.host, settings.port)
     metrics_host = find_metrics_host(settings, access)
     try:
@@ -99,10 +107,12 @@ async def run(
     _log.info("listening", port=port, metrics_port=metrics_port)
     on_listening(port, metrics_port)
     try:
+        await asyncio.to_thread(pool.start)
         await server.serve(sockets=[listening])
     finally:
         if following is not None:
             following.cancel()
+        await asyncio.to_thread(pool.close)
         await asyncio.to_thread(stop_metrics)
         _log.info("stopped")
 

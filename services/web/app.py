@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from halftone.client import AsyncClient
     from halftone.core.settings import WebSettings
+    from halftone.imaging.pool.inline import Runner
     from halftone.service.access import Access
 
 _DAY_SECONDS = 24 * 3600.0
@@ -113,6 +114,7 @@ def make_app(
     client: AsyncClient,
     access: Access,
     metrics: telemetry.Metrics,
+    runner: Runner | None = None,
     wait_seconds: float = 0.15,
 ) -> Starlette:
     """Return the application.
@@ -121,6 +123,7 @@ def make_app(
         settings: Its settings.
         client: Asks the services; closed with the application.
         access: Knows the keys of visitors.
+        runner: Decodes dropped pictures; None: in threads.
         metrics: Gets times and counts of requests.
         wait_seconds: See `Desk`.
     """
@@ -130,6 +133,7 @@ def make_app(
         max_bytes=settings.upload_bytes,
         max_seconds=settings.upload_days * _DAY_SECONDS,
         max_pixels=settings.max_pixels,
+        runner=runner,
         min_free_bytes=settings.min_free_bytes,
     )
     imported = Imports(client, settings=settings)

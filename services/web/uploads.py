@@ -24,10 +24,13 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone.core import errors, files
 from halftone.imaging import images
+from halftone.imaging.pool.inline import Inline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from halftone.imaging.pool.inline import Runner
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,6 +72,7 @@ class Uploads:
             at for longest go first.
         max_seconds: The time after which a picture that nobody looked at goes.
         max_pixels: Larger pictures are refused.
+        runner: Decodes the pictures; None: in the threads.
         min_free_bytes: No picture is kept when the disk has less room left.
         now: Returns the time in seconds since 1970.
     """
@@ -80,6 +84,7 @@ class Uploads:
         max_bytes: int,
         max_seconds: float,
         max_pixels: int,
+        runner: Runner | None = None,
         min_free_bytes: int = 0,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -90,7 +95,7 @@ class Uploads:
         self._min_free_bytes = min_free_bytes
         self._now = now
         self._lock = threading.Lock()
-        self._budget = images.PixelBudget(max_pixels)
+        self._runner = runner or Inline()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="picture")
         # The bytes on the disk; None until they have been counted.
         self._bytes: int | None = None
@@ -118,9 +123,12 @@ class Uploads:
         path = self._path(token)
         preview = self._preview_path(token)
         if not preview.exists() or not path.exists():
-            with self._budget.reserve(content, max_pixels=self._max_pixels, target=_PREVIEW_SIDE):
-                picture = images.decode(content, max_pixels=self._max_pixels, target=_PREVIEW_SIDE)
-            small = images.thumbnail(picture, longest_side=_PREVIEW_SIDE)
+            small = self._runner.run(
+                images.make_thumbnail,
+                content,
+                max_pixels=self._max_pixels,
+                longest_side=_PREVIEW_SIDE,
+            )
             files.with_folders(path)
             if shutil.disk_usage(self._directory).free < self._min_free_bytes + len(content):
                 raise errors.StorageFull("The disk of this page is full, so it takes no pictures.")
@@ -169,9 +177,13 @@ class Uploads:
             errors.ImageRejected: The part does not lie in the picture.
         """
         content = _read(self._path(_check_token(token)))
-        with self._budget.reserve(content, max_pixels=self._max_pixels):
-            part = images.decode(content, max_pixels=self._max_pixels, region=region)
-        return images.thumbnail(part, longest_side=longest_side)
+        return self._runner.run(
+            images.make_thumbnail,
+            content,
+            max_pixels=self._max_pixels,
+            region=region,
+            longest_side=longest_side,
+        )
 
     def remove_expired(self) -> None:
         """Remove the pictures that nobody has looked at for too long."""

@@ -75,7 +75,7 @@ def serving(models: Path, *, threads: int, queue_items: int) -> Iterator[Server]
                 "HALFTONE_EMBEDDER_PORT": "0",
                 "HALFTONE_EMBEDDER_METRICS_PORT": "0",
                 "HALFTONE_EMBEDDER_THREADS": str(threads),
-                "HALFTONE_EMBEDDER_DECODE_THREADS": str(threads),
+                "HALFTONE_EMBEDDER_DECODE_PROCESSES": str(threads),
                 "HALFTONE_EMBEDDER_MAX_BATCH": str(MAX_BATCH),
                 "HALFTONE_EMBEDDER_MAX_QUEUE_ITEMS": str(queue_items),
                 "HALFTONE_EMBEDDER_DRAIN_SECONDS": "1",

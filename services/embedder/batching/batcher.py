@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -166,7 +167,10 @@ class Batcher:
             started = time.perf_counter()
             try:
                 with telemetry.request_id_bound(work.request.request_id):
-                    work.prepared = work.request.encoder.prepare(work.picture)
+                    work.prepared = work.request.encoder.prepare(
+                        work.picture,
+                        is_over=functools.partial(self._schedule.is_over, work.request),
+                    )
             except errors.HalftoneError as error:
                 self._answer(work, error)
             except Exception:  # noqa: BLE001  # foreign code

@@ -134,9 +134,10 @@ class Schedule:
         """Return the items that somebody still waits for. Ends requests whose deadline passed."""
         with self._lock:
             # A list, not a generator: each request whose deadline passed has to be ended.
-            return [item for item in items if not self._is_over(item.work.request)]
+            return [item for item in items if not self.is_over(item.work.request)]
 
-    def _is_over(self, request: Request) -> bool:
+    def is_over(self, request: Request) -> bool:
+        """Return whether nobody waits for a request. Ends it if its deadline passed."""
         if request.future.done():
             return True
         if request.deadline is None or time.monotonic() < request.deadline:
@@ -159,7 +160,7 @@ class Schedule:
                     self._decodable.wait()
                     continue
                 work = self._undecoded.take()
-                if not self._is_over(work.request):
+                if not self.is_over(work.request):
                     return work
             return None
 
@@ -250,7 +251,7 @@ class Schedule:
         items: list[Item] = []
         while turns.count and len(items) < most:
             item = turns.take()
-            if self._is_over(item.work.request):
+            if self.is_over(item.work.request):
                 turns.drop(item.work.request)
             else:
                 items.append(item)

@@ -1,17 +1,27 @@
-"""Turns an image's bytes into inputs of the network, in threads. Needs only NumPy and Pillow."""
+"""Turns an image's bytes into inputs of the network, in a pool. Needs only NumPy and Pillow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from halftone.imaging import images
+from halftone.imaging.pool.inline import Inline
 from halftone.services.embedder.encoders.encoder import InputImage, PreparedImage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    from halftone.imaging.needs import Reserve
+    from halftone.imaging.orientations import Orientation
+    from halftone.imaging.pool.inline import Runner
+
+MODULES: Final = (__name__, "halftone.vision.preprocessing")
+"""What the workers of a pool import."""
 
 
 class ImagePreprocessor(Protocol):
@@ -32,44 +42,68 @@ class Decoder:
     Attributes:
         max_pixels: The most pixels that an image may have.
         max_bytes: The most bytes that an image may have.
-        budget: Bounds the memory of all threads that decode at the same time.
+        runner: Decodes, in other processes or in this one.
     """
 
     max_pixels: int
     max_bytes: int
-    budget: images.PixelBudget = field(default_factory=images.PixelBudget)
+    runner: Runner = field(default_factory=Inline)
 
-    def prepare(self, picture: InputImage, *, preprocessing: ImagePreprocessor) -> PreparedImage:
+    def prepare(
+        self,
+        picture: InputImage,
+        *,
+        preprocessing: ImagePreprocessor,
+        is_over: Callable[[], bool] | None = None,
+    ) -> PreparedImage:
         """Decode a picture or a region of it, and preprocess it.
 
         Args:
             picture: The picture, with its region and the orientations to prepare.
             preprocessing: The preprocessing of the model version.
+            is_over: Tells that nobody waits for the picture any more.
 
         Raises:
             errors.ImageRejected: The image cannot be used.
+            errors.HalftoneError: It cannot be decoded now; see `Pool.run`.
         """
-        # Decode at twice the network's side: on press pictures the lowest cosine to decoding in
-        # full is then 0.997. At the network's side itself it is 0.974.
-        target = 2 * preprocessing.size
-        with self.budget.reserve(
+        return self.runner.run(
+            prepare,
             picture.content,
-            max_pixels=self.max_pixels,
-            target=target,
+            is_over=is_over,
             region=picture.region,
+            orientations=picture.orientations,
+            preprocessing=preprocessing,
+            max_pixels=self.max_pixels,
+            max_bytes=self.max_bytes,
+        )
+
+
+def prepare(
+    content: bytes,
+    *,
+    region: images.Region | None,
+    orientations: tuple[Orientation, ...],
+    preprocessing: ImagePreprocessor,
+    max_pixels: int,
+    max_bytes: int,
+    reserve: Reserve,
+) -> PreparedImage:
+    """Do what `Decoder.prepare` does, in a worker."""
+    pixels = preprocessing(
+        images.decode(
+            content,
+            max_pixels=max_pixels,
+            max_bytes=max_bytes,
+            # Decode at twice the network's side: on press pictures the lowest cosine to decoding in
+            # full is then 0.997. At the network's side itself it is 0.974.
+            target=2 * preprocessing.size,
+            region=region,
             luminance=True,
-        ):
-            pixels = preprocessing(
-                images.decode(
-                    picture.content,
-                    max_pixels=self.max_pixels,
-                    max_bytes=self.max_bytes,
-                    target=target,
-                    region=picture.region,
-                    luminance=True,
-                )
-            )
-        width, height = images.size(picture.content)
-        # Rotating the scaled square is cheap and gives the same as scaling the rotated picture.
-        inputs = tuple(orientation.apply(pixels) for orientation in picture.orientations)
-        return PreparedImage(pixels=inputs, width=width, height=height)
+            reserve=reserve,
+        )
+    )
+    width, height = images.size(content)
+    # Rotating the scaled square is cheap and gives the same as scaling the rotated picture.
+    inputs = tuple(orientation.apply(pixels) for orientation in orientations)
+    return PreparedImage(pixels=inputs, width=width, height=height)

@@ -96,11 +96,18 @@ class Encoder(Protocol):
         Run them in this order, on a thread of the device.
         """
 
-    def prepare(self, picture: InputImage) -> PreparedImage:
+    def prepare(
+        self, picture: InputImage, *, is_over: Callable[[], bool] | None = None
+    ) -> PreparedImage:
         """Decode and preprocess an image. May be called from several threads.
+
+        Args:
+            picture: The image.
+            is_over: Tells that nobody waits for the image any more; what decodes it is then ended.
 
         Raises:
             errors.ImageRejected: The image cannot be used.
+            errors.HalftoneError: It cannot be decoded now.
         """
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:

@@ -117,9 +117,13 @@ class PortableEncoder:
         size = self._model.spec.preprocessing.size
         self.encode(np.zeros((1, size, size), dtype=np.uint8))
 
-    def prepare(self, picture: InputImage) -> PreparedImage:
+    def prepare(
+        self, picture: InputImage, *, is_over: Callable[[], bool] | None = None
+    ) -> PreparedImage:
         """Decode and preprocess an image."""
-        return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing)
+        return self._decoder.prepare(
+            picture, preprocessing=self._model.spec.preprocessing, is_over=is_over
+        )
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """Stack the inputs of a batch: uint8 [N, S, S]."""

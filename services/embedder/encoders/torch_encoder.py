@@ -153,9 +153,11 @@ class CpuEncoder:
         if whole > _WORTH_SHARING * shared:
             self._threads_alone = self._share
 
-    def prepare(self, picture: InputImage) -> PreparedImage:
+    def prepare(
+        self, picture: InputImage, *, is_over: Callable[[], bool] | None = None
+    ) -> PreparedImage:
         """Decode and preprocess an image."""
-        return self._decoder.prepare(picture, preprocessing=self._preprocessing)
+        return self._decoder.prepare(picture, preprocessing=self._preprocessing, is_over=is_over)
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
         """Stack the inputs of a batch into a tensor."""
@@ -217,9 +219,13 @@ class CudaEncoder:
         size = self._model.spec.preprocessing.size
         self.encode(self.stage([np.zeros((size, size), dtype=np.uint8)] * items))
 
-    def prepare(self, picture: InputImage) -> PreparedImage:
+    def prepare(
+        self, picture: InputImage, *, is_over: Callable[[], bool] | None = None
+    ) -> PreparedImage:
         """Decode and preprocess an image."""
-        return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing)
+        return self._decoder.prepare(
+            picture, preprocessing=self._model.spec.preprocessing, is_over=is_over
+        )
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> _Staged:
         """Copy the padded inputs of a batch to the device, on a separate stream."""

@@ -35,7 +35,7 @@ class Catalogue:
     def __init__(self, parts: Parts) -> None:
         self._holdings = parts.holdings
         self._settings = parts.settings
-        self._budget = parts.budget
+        self._runner = parts.runner
         self._decode_seconds = parts.metrics.histogram(
             "decode_seconds", "Time to decode an image and make its thumbnail"
         )
@@ -107,11 +107,8 @@ class Catalogue:
         except errors.NotFound:
             content = blobs.get(sha256)
         limit = self._settings.max_pixels
-        with (
-            self._budget.reserve(content, max_pixels=limit, target=512),
-            self._decode_seconds.time(),
-        ):
-            made = images.thumbnail(images.decode(content, max_pixels=limit, target=512))
+        with self._decode_seconds.time():
+            made = self._runner.run(images.make_thumbnail, content, max_pixels=limit)
         try:
             blobs.put_thumbnail(made, sha256=sha256)
             if not blobs.has(sha256):

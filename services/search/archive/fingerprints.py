@@ -14,24 +14,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cachetools import LRUCache
 
 from halftone.core import errors, telemetry
-from halftone.imaging import images, layout
-from halftone.matching.features import SIDE, LocalFeatures
-from halftone.matching.fingerprint import fingerprint, local_features
-from halftone.matching.pdq import pdq, pdq_orientations, to_vector
+from halftone.matching.features import LocalFeatures
 from halftone.matching.words import Vocabulary
+from halftone.services.search.archive import fingerprinting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
-    from PIL import Image
 
     from halftone.imaging.images import Region
     from halftone.imaging.orientations import Orientation
+    from halftone.imaging.pool.inline import Runner
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.words import Words
     from halftone.services.search.archive.blobs import Blobs
 
-_PAGE: Final = layout.SIDE * 2 // 3
-"""Shorter side, in pixels, of the copy in which pictures on a page are looked for."""
 _OVERHEAD: Final = 1_000
 """Bytes that a picture's features take in memory besides their arrays."""
 
@@ -59,7 +57,7 @@ class Fingerprints:
         self,
         *,
         blobs: Blobs,
-        budget: images.PixelBudget,
+        runner: Runner,
         max_pixels: int,
         memory_bytes: int,
         metrics: telemetry.Metrics,
@@ -68,7 +66,7 @@ class Fingerprints:
 
         Args:
             blobs: The store of pictures and their local features.
-            budget: Bounds the memory that the process uses for decoding.
+            runner: Decodes pictures and computes fingerprints.
             max_pixels: Larger pictures are refused by their header.
             memory_bytes: The size of the cache of local features in bytes. A picture's take about
                 120 kB with its copy, a page's up to 450 kB.
@@ -76,7 +74,7 @@ class Fingerprints:
         """
         self._blobs = blobs
         self._max_pixels = max_pixels
-        self._budget = budget
+        self._runner = runner
         self._lock = threading.Lock()
         self._recent: LRUCache[str, LocalFeatures] = LRUCache(memory_bytes, getsizeof=_size)
         self._sources = metrics.counter(
@@ -92,6 +90,7 @@ class Fingerprints:
         region: Region | None = None,
         mirrored: bool = True,
         rotated: bool = True,
+        is_over: Callable[[], bool] | None = None,
     ) -> Fingerprint:
         """Return the fingerprint of a picture to search by, or of a region of it.
 
@@ -100,25 +99,41 @@ class Fingerprints:
             region: The part of the picture to search by, in pixels; None means all of it.
             mirrored: Whether to find mirrored copies, too.
             rotated: Whether to find copies turned by a multiple of 90 degrees, too.
+            is_over: Tells that nobody waits for the fingerprint any more.
 
         Raises:
             errors.ImageRejected: The picture cannot be used; see `images.decode`.
+            errors.HalftoneError: It cannot be decoded now; see `Pool.run`.
         """
-        image = self._decode(content, region=region)
-        full = images.size(content) if region is None else (region.width, region.height)
-        page = self._page(content, image=image, full_size=full, region=region)
-        return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full, page=page)
+        return self._runner.run(
+            fingerprinting.make_query,
+            content,
+            is_over=is_over,
+            region=region,
+            mirrored=mirrored,
+            rotated=rotated,
+            max_pixels=self._max_pixels,
+        )
 
-    def hashes(self, content: bytes) -> dict[Orientation, np.ndarray]:
+    def hashes(
+        self, content: bytes, *, is_over: Callable[[], bool] | None = None
+    ) -> dict[Orientation, np.ndarray]:
         """Return the PDQ hashes of a picture in all orientations.
 
         They are computed from a copy of the same size as at import. The hash of a smaller copy
         would differ in about ten of 256 bits and find other pictures.
 
+        Args:
+            content: The picture's bytes.
+            is_over: Tells that nobody waits for the hashes any more.
+
         Raises:
             errors.ImageRejected: The picture cannot be used; see `images.decode`.
+            errors.HalftoneError: It cannot be decoded now; see `Pool.run`.
         """
-        return pdq_orientations(self._decode(content))
+        return self._runner.run(
+            fingerprinting.make_hashes, content, is_over=is_over, max_pixels=self._max_pixels
+        )
 
     def of_archive(self, content: bytes, *, sha256: str) -> Print:
         """Return the fingerprint of a picture that is being imported.
@@ -127,12 +142,18 @@ class Fingerprints:
 
         Raises:
             errors.ImageRejected: The picture cannot be used; see `images.decode`.
+            errors.HalftoneError: It cannot be decoded now; see `Pool.run`.
         """
         kept = self._read_kept(sha256)
-        image = self._decode(content)
-        features = kept or self._extract(content, image=image)
-        words = Vocabulary.load().words(features)
-        return Print(to_vector(pdq(image)), words, None if kept else features)
+        if kept:
+            vector = self._runner.run(
+                fingerprinting.make_vector, content, max_pixels=self._max_pixels
+            )
+            return Print(vector, Vocabulary.load().words(kept), None)
+        vector, words, features = self._runner.run(
+            fingerprinting.make_archived, content, max_pixels=self._max_pixels
+        )
+        return Print(vector, words, features)
 
     def keep(self, features: LocalFeatures, *, sha256: str) -> None:
         """Write local features next to the picture, durably."""
@@ -174,7 +195,7 @@ class Fingerprints:
 
     def _make_again(self, sha256: str) -> LocalFeatures:
         content = self._blobs.get(sha256)
-        made = self._extract(content, image=self._decode(content))
+        made = self._runner.run(fingerprinting.make_features, content, max_pixels=self._max_pixels)
         # Packing rounds values. Return the features as the next call will read them, so that a
         # comparison has the same result both times.
         packed = made.to_bytes()
@@ -186,34 +207,6 @@ class Fingerprints:
         except errors.HalftoneError as error:
             _log.warning("features_not_kept", sha256=sha256, error=error.message)
         return LocalFeatures.from_bytes(packed)
-
-    def _extract(self, content: bytes, *, image: Image.Image) -> LocalFeatures:
-        full = images.size(content)
-        page = self._page(content, image=image, full_size=full)
-        return local_features(image, full_size=full, page=page)
-
-    def _page(
-        self,
-        content: bytes,
-        *,
-        image: Image.Image,
-        full_size: tuple[int, int],
-        region: Region | None = None,
-    ) -> Image.Image:
-        """Return a copy that is large enough to find the pictures on a page in it."""
-        if max(image.size) >= min(layout.SIDE, max(full_size)):
-            return image
-        return self._decode(content, region=region, target=_PAGE)
-
-    def _decode(
-        self, content: bytes, *, region: Region | None = None, target: int = SIDE
-    ) -> Image.Image:
-        with self._budget.reserve(
-            content, max_pixels=self._max_pixels, target=target, region=region, luminance=True
-        ):
-            return images.decode(
-                content, max_pixels=self._max_pixels, target=target, region=region, luminance=True
-            )
 
 
 def _size(features: LocalFeatures) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from halftone.imaging.images import PixelBudget
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.embedder_client import Embedder
 from halftone.services.search.archive.fingerprints import Fingerprints
@@ -15,6 +14,7 @@ from halftone.services.search.archive.pace import Traffic
 if TYPE_CHECKING:
     from halftone.core import telemetry
     from halftone.core.settings import SearchSettings
+    from halftone.imaging.pool.inline import Runner
     from halftone.registry.versions import Registry
     from halftone.services.search.store.port import Store
 
@@ -32,8 +32,7 @@ class Parts:
         embedder: The client of the embedder.
         fingerprints: Makes and keeps hashes, words and local features.
         traffic: The searches in flight. Background work gives way to them.
-        budget: Bounds the pixels that are decoded at a time: a picture of 100 million pixels takes
-            300 MB for a moment.
+        runner: Decodes pictures and computes fingerprints.
     """
 
     settings: SearchSettings
@@ -44,7 +43,7 @@ class Parts:
     embedder: Embedder
     fingerprints: Fingerprints
     traffic: Traffic
-    budget: PixelBudget
+    runner: Runner
 
     @classmethod
     def of(
@@ -54,6 +53,7 @@ class Parts:
         store: Store,
         registry: Registry,
         metrics: telemetry.Metrics,
+        runner: Runner,
         service_key: str = "",
     ) -> Parts:
         """Create the parts. This connects to nothing and starts no thread.
@@ -63,10 +63,10 @@ class Parts:
             store: The collections, and the pointer to the active one.
             registry: The model versions and their pointer.
             metrics: The metrics of the process.
+            runner: Decodes pictures and computes fingerprints.
             service_key: The secret with which the embedder is called; empty sends none.
         """
         holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
-        budget = PixelBudget()
         return cls(
             settings=settings,
             metrics=metrics,
@@ -82,11 +82,11 @@ class Parts:
             ),
             fingerprints=Fingerprints(
                 blobs=holdings.blobs,
-                budget=budget,
+                runner=runner,
                 max_pixels=settings.max_pixels,
                 memory_bytes=settings.features_memory_bytes,
                 metrics=metrics,
             ),
             traffic=Traffic(),
-            budget=budget,
+            runner=runner,
         )

@@ -63,7 +63,7 @@ class Regions:
     def __init__(self, parts: Parts) -> None:
         self._holdings = parts.holdings
         self._settings = parts.settings
-        self._budget = parts.budget
+        self._runner = parts.runner
         self._lock = threading.Lock()
         self._decoded: LRUCache[_Wanted, _Decoded] = LRUCache(
             parts.settings.regions_memory_bytes, getsizeof=_size
@@ -186,8 +186,7 @@ class Regions:
         # The smaller side that a picture reduced by `step` has: `decode` reduces as long as it
         # stays at or above the target.
         target = min(payload["width"], payload["height"]) // step
-        with self._budget.reserve(content, max_pixels=limit, target=target):
-            image = images.decode(content, max_pixels=limit, target=target)
+        image = self._runner.run(images.decode, content, max_pixels=limit, target=target)
         return _Decoded(image, reducible=headers.kind_of(content) == "JPEG")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, wire
@@ -110,12 +112,19 @@ class Preparation:
 
         async def complete(at: int, plan: SearchPlan) -> None:
             problem: errors.HalftoneError | None = None
+            gone = threading.Event()
             try:
                 plan.picture = await self._holdings.threads.compute(
-                    self._fingerprint_query, plan, content=_content(plan)
+                    self._fingerprint_query,
+                    plan,
+                    content=_content(plan),
+                    is_over=lambda: gone.is_set() or time.monotonic() > deadline,
                 )
             except errors.HalftoneError as error:
                 problem = error
+            finally:
+                # A thread cannot be cancelled, but what it waits for can.
+                gone.set()
             result = (await embedding)[at] if at in wanted else None
             # If both failed, the embedder's error is reported.
             if isinstance(result, errors.HalftoneError):
@@ -141,19 +150,27 @@ class Preparation:
         except errors.HalftoneError as error:
             return [_to_caller(error)] * len(wanted)
 
-    def _fingerprint_query(self, plan: SearchPlan, *, content: bytes) -> Fingerprint:
+    def _fingerprint_query(
+        self, plan: SearchPlan, *, content: bytes, is_over: Callable[[], bool]
+    ) -> Fingerprint:
         """Return the fingerprint of a plan's query. Runs in a thread."""
         if plan.stored is not None and plan.sha256:
-            return self._fingerprint_stored(plan, content=content)
+            return self._fingerprint_stored(plan, content=content, is_over=is_over)
         region = None
         if plan.to_embed is not None and plan.to_embed.HasField("region"):
             asked = plan.to_embed.region
             region = images.Region(asked.x, asked.y, asked.width, asked.height)
         return self._fingerprints.of_query(
-            content, region=region, mirrored=plan.mirrored, rotated=plan.rotated
+            content,
+            region=region,
+            mirrored=plan.mirrored,
+            rotated=plan.rotated,
+            is_over=is_over,
         )
 
-    def _fingerprint_stored(self, plan: SearchPlan, *, content: bytes) -> Fingerprint:
+    def _fingerprint_stored(
+        self, plan: SearchPlan, *, content: bytes, is_over: Callable[[], bool]
+    ) -> Fingerprint:
         """Return the fingerprint of a whole image of the archive, from what is stored of it."""
         assert plan.stored is not None  # noqa: S101 - asked before
         stored = plan.stored
@@ -165,7 +182,7 @@ class Preparation:
         hashes = {} if stored.pdq is None else {UPRIGHT: (stored.pdq > 0).astype("uint8")}
         if any(each not in hashes for each in asked):
             content = content or self._holdings.blobs.get(stored.payload["sha256"])
-            every = self._fingerprints.hashes(content)
+            every = self._fingerprints.hashes(content, is_over=is_over)
             hashes = {each: hashes.get(each, every[each]) for each in asked}
         return Fingerprint(
             pdq=hashes, features=features, words=words, negative_words=negative_words

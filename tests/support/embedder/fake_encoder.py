@@ -56,7 +56,9 @@ class DummyEncoder:
     def warm_ups(self) -> Sequence[Callable[[], object]]:
         return self.steps
 
-    def prepare(self, picture: InputImage) -> PreparedImage:
+    def prepare(
+        self, picture: InputImage, *, is_over: Callable[[], bool] | None = None
+    ) -> PreparedImage:
         if picture.content.startswith(b"bad"):
             raise errors.ImageRejected("The file is damaged.", reason=images.CORRUPT)
         if picture.content.startswith(b"bug"):

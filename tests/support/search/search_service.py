@@ -76,6 +76,7 @@ class Service:
                 models_settings=ModelSettings(
                     directory=self.settings.data_directory.parent / "models"
                 ),
+                inline=True,
                 on_listening=lambda *ports: listening.set_result(ports),
             )
         )

@@ -303,45 +303,6 @@ def test_converting_a_large_picture_takes_little_beside_it(mode: str):
     assert int(done.stdout) < 120_000
 
 
-def test_a_budget_bounds_what_is_decoded_at_a_time():
-    content = saved(grey(), "PNG")
-    budget = images.PixelBudget(2 * WIDTH * HEIGHT)
-    inside, most = [0], [0]
-    lock = threading.Lock()
-    # Two at a time there are, however late one comes.
-    meeting = threading.Barrier(2, timeout=60)
-
-    def work():
-        with budget.reserve(content, max_pixels=MAX_PIXELS):
-            with lock:
-                inside[0] += 1
-                most[0] = max(most[0], inside[0])
-            meeting.wait()
-            with lock:
-                inside[0] -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(100)
-    assert (inside, most) == ([0], [2])
-
-
-def test_what_is_larger_than_the_budget_is_decoded_alone():
-    budget = images.PixelBudget(1)
-    content = saved(grey(), "PNG")
-    for _ in range(2):
-        with budget.reserve(content, max_pixels=MAX_PIXELS):
-            assert budget._used == WIDTH * HEIGHT
-    with (
-        pytest.raises(errors.ImageRejected),
-        budget.reserve(content, max_pixels=10),
-    ):
-        raise AssertionError
-    assert budget._used == 0
-
-
 def test_foreign_formats_are_named():
     with pytest.raises(errors.ImageRejected, match=r"PDF files are not supported; use JPEG"):
         images.decode(b"%PDF-1.7", max_pixels=MAX_PIXELS)

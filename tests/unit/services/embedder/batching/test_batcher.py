@@ -297,7 +297,7 @@ def test_a_device_that_keeps_failing_ends_the_batcher_and_everything_that_waits(
 
 def test_a_dead_decode_thread_leaves_nobody_waiting():
     class Exiting(DummyEncoder):
-        def prepare(self, picture: InputImage):
+        def prepare(self, picture: InputImage, *, is_over=None):
             raise SystemExit
 
     with running() as (batcher, _):
@@ -502,7 +502,7 @@ def test_threads_that_compute_give_way_to_the_event_loop():
     class Noting(DummyEncoder):
         decoding = 0
 
-        def prepare(self, picture):
+        def prepare(self, picture, *, is_over=None):
             self.decoding = nice()
             return super().prepare(picture)
 

@@ -13,7 +13,8 @@ import pytest
 
 from halftone.core import telemetry
 from halftone.core.settings import SearchSettings
-from halftone.imaging import images
+from halftone.imaging.needs import MemoryBudget, Need
+from halftone.imaging.pool.inline import Inline
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.holdings import Holdings
@@ -58,13 +59,13 @@ def make():
     """Makes a catalogue over a blob store, and closes its threads."""
     made = []
 
-    def make(blobs, *, budget):
+    def make(blobs, *, runner):
         metrics = telemetry.Metrics(service="test")
         made.append(Holdings.of(blobs, metrics=metrics))
         made[-1].collections.open(_OneRecord())
         return Catalogue(
             types.SimpleNamespace(
-                holdings=made[-1], budget=budget, settings=SearchSettings(), metrics=metrics
+                holdings=made[-1], runner=runner, settings=SearchSettings(), metrics=metrics
             )
         )
 
@@ -79,7 +80,7 @@ def make():
 async def test_of_a_picture_that_goes_meanwhile_no_thumbnail_stays(make, tmp_path, kind, left):
     blobs = kind(str(tmp_path / "blobs"))
     blobs.put(CONTENT, sha256=SHA)
-    assert await make(blobs, budget=images.PixelBudget()).thumbnail(name(1))
+    assert await make(blobs, runner=Inline()).thumbnail(name(1))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == left
     if left:
@@ -89,9 +90,9 @@ async def test_of_a_picture_that_goes_meanwhile_no_thumbnail_stays(make, tmp_pat
 async def test_a_thumbnail_waits_for_what_others_decode(make, tmp_path):
     blobs = Blobs(str(tmp_path))
     blobs.put(CONTENT, sha256=SHA)
-    budget = images.PixelBudget(1)
-    with budget.reserve(CONTENT, max_pixels=10**6):
-        waiting = asyncio.create_task(make(blobs, budget=budget).thumbnail(name(1)))
+    budget = MemoryBudget(1)
+    with budget.reserve(Need(1, 1)):
+        waiting = asyncio.create_task(make(blobs, runner=Inline(budget)).thumbnail(name(1)))
         await asyncio.sleep(0.2)
         assert not waiting.done()
     assert await waiting
@@ -112,7 +113,7 @@ class _Blocking(Blobs):
 async def test_thumbnails_take_no_threads_that_searches_need(make, tmp_path):
     blobs = _Blocking(str(tmp_path / "blobs"))
     blobs.put(CONTENT, sha256=SHA)
-    catalogue = make(blobs, budget=images.PixelBudget())
+    catalogue = make(blobs, runner=Inline())
     threads = catalogue._holdings.threads
     count = (os.cpu_count() or 1) + 20
     asked = [asyncio.create_task(catalogue.thumbnail(name(at))) for at in range(count)]

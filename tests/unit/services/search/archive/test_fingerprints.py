@@ -12,6 +12,7 @@ from PIL import Image
 from halftone.core import errors, telemetry
 from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
+from halftone.imaging.pool.inline import Inline
 from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.services.search.archive.blobs import Blobs
@@ -50,7 +51,7 @@ def make(blobs, metrics):
         metrics.append(telemetry.Metrics(service="test"))
         return Fingerprints(
             blobs=blobs,
-            budget=images.PixelBudget(),
+            runner=Inline(),
             max_pixels=10_000_000,
             memory_bytes=memory_bytes,
             metrics=metrics[-1],
@@ -215,7 +216,7 @@ def test_of_a_picture_that_goes_meanwhile_no_features_stay(tmp_path, kind, left)
     blobs.put(CONTENT, sha256=SHA)
     fingerprints = Fingerprints(
         blobs=blobs,
-        budget=images.PixelBudget(),
+        runner=Inline(),
         max_pixels=10**7,
         memory_bytes=0,
         metrics=telemetry.Metrics(service="test"),
@@ -273,7 +274,7 @@ def test_what_cannot_be_decoded_is_refused(make):
     with pytest.raises(errors.ImageRejected):
         Fingerprints(
             blobs=Blobs("unused"),
-            budget=images.PixelBudget(),
+            runner=Inline(),
             max_pixels=100,
             memory_bytes=0,
             metrics=telemetry.Metrics(service="small"),

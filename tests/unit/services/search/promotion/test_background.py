@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from halftone.core import errors, telemetry
+from halftone.imaging.pool.inline import Inline
 from halftone.registry.versions import Registry
 from halftone.services.search.archive.parts import Parts
 from halftone.services.search.promotion.background import Background
@@ -27,6 +28,7 @@ async def test_a_call_is_repeated_until_it_answers(settings, memory_path, monkey
             store=None,
             registry=Registry(memory_path),
             metrics=telemetry.Metrics(service="search"),
+            runner=Inline(),
         )
         return parts, Background(parts, check=lambda: None)
 

@@ -12,6 +12,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from halftone.core import errors, telemetry
+from halftone.imaging.pool.inline import Inline
 from halftone.registry.pointer import Pointer
 from halftone.registry.versions import Registry
 from halftone.services.search.api.engine import Engine
@@ -61,6 +62,7 @@ async def replicas(settings, embedder, memory_path):
             store=Together(shared),
             registry=Registry(memory_path / "models"),
             metrics=metrics,
+            runner=Inline(),
         )
         engine = Engine(parts, verdicts=SimpleNamespace(of=None))
         await engine.start()

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from halftone.core import errors, telemetry
-from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
+from halftone.imaging.pool.inline import Inline
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.services.search.archive.blobs import Blobs
@@ -143,7 +143,7 @@ class _Broken(Fingerprints):
     def __init__(self, blobs, *, metrics, what):
         super().__init__(
             blobs=blobs,
-            budget=images.PixelBudget(),
+            runner=Inline(),
             max_pixels=10**7,
             memory_bytes=0,
             metrics=metrics,
