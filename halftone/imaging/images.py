@@ -24,7 +24,7 @@ from PIL import (
 )
 
 from halftone.core import errors, wire
-from halftone.imaging import conversion, headers, needs, tiff
+from halftone.imaging import caps, conversion, headers, needs, tiff
 from halftone.imaging.conversion import Region as Region
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ TOO_MANY_PIXELS: Final = "TOO_MANY_PIXELS"
 TOO_SMALL: Final = "TOO_SMALL"
 ANIMATED: Final = "ANIMATED"
 REGION_OUTSIDE: Final = "REGION_OUTSIDE"
+TOO_EXPENSIVE: Final = needs.TOO_EXPENSIVE
 
 # Pillow's factories are called directly: `Image.open` would try every plugin that anyone in the
 # process has imported, and apply the process-wide pixel limit.
@@ -105,6 +106,7 @@ def decode(
             reason=TOO_MANY_BYTES,
         )
     kind = _kind(content)
+    extra = caps.check(kind, content)
     picture = _open(content, kind=kind, max_pixels=max_pixels)
     orientation = _orientation(picture, kind=kind, content=content)
     full = _upright(picture.size, orientation)
@@ -122,7 +124,8 @@ def decode(
         # The region of a reduced picture is what its pixels cover. It stays at or above `target`,
         # so the rounding is smaller than what scaling to `target` can show.
         part = None if region is None else _scale_region(region, full=full, scale=scale)
-        need = needs.Need(full[0] * full[1], _measure(picture, kind=kind, full=full))
+        memory = extra + _measure(picture, kind=kind, full=full)
+        need = needs.Need(full[0] * full[1], memory)
         with contextlib.nullcontext() if reserve is None else reserve(need):
             picture.load()
             return conversion.convert(
@@ -143,6 +146,7 @@ def size(content: bytes) -> tuple[int, int]:
         errors.ImageRejected: The header cannot be read. A damaged body goes unnoticed.
     """
     kind = _kind(content)
+    caps.check(kind, content)
     picture = _open(content, kind=kind, max_pixels=None)
     return _upright(picture.size, _orientation(picture, kind=kind, content=content))
 

@@ -93,6 +93,23 @@ class MemoryBudget:
             self._freed.notify()
 
 
+def refuse(kind: str, what: str, *, most: int, number: int | None = None) -> errors.ImageRejected:
+    """Return the error of a file that has too many of something.
+
+    Args:
+        kind: The format.
+        what: What there are too many of.
+        most: The most that are read.
+        number: How many there are; None: they were not counted to the end.
+    """
+    many = f"more than {most:,}" if number is None else f"{number:,}"
+    return errors.ImageRejected(
+        f"The {kind} file has {many} {what}; the limit is {most:,}.",
+        reason=TOO_EXPENSIVE,
+        metadata={"what": what, "limit": str(most), "number": str(number or most + 1)},
+    )
+
+
 def too_much_memory() -> errors.ImageRejected:
     """Return the error of a picture that takes more memory than one of its size may."""
     return errors.ImageRejected(

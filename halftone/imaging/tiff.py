@@ -19,13 +19,13 @@ _MOST_PAGES: Final = 10_000
 # Tags are sorted, and no tag of the standard comes before those that say what a page is. The limit
 # is for files with overlapping directories: a small one can have 10,000 with 4,096 tags each.
 _MOST_FIRST_TAGS: Final = 16
-# The bytes of one value of each type.
-_SIZES: Final = {
+SIZES: Final = {
     **dict.fromkeys((1, 2, 6, 7), 1),
     **dict.fromkeys((3, 8), 2),
     **dict.fromkeys((4, 9, 11, 13), 4),
     **dict.fromkeys((5, 10, 12, 16, 17, 18), 8),
 }
+"""The bytes of one value of each type."""
 # Types of BigTIFF, with the types of TIFF for the same values in 32 bits.
 _NARROW: Final = {16: (4, "Q", "L"), 17: (9, "q", "l"), 18: (13, "Q", "L")}
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
@@ -35,7 +35,7 @@ _OLD_REDUCED: Final = 2
 _POINTERS: Final = frozenset({330, 34665, 34853, 40965})
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Where a file keeps what.
 
     Attributes:
@@ -72,7 +72,7 @@ def count_pages(content: bytes) -> int:
         return 1
     pages = 0
     try:
-        layout = _read_layout(content)
+        layout = read_layout(content)
         for directory in _walk(content, layout=layout):
             tags = dict(_read_first_tags(content, directory, layout))
             kind = tags.get(_SUBFILE_TYPE, 0)
@@ -86,8 +86,8 @@ def count_pages(content: bytes) -> int:
 def ends_in_directory(content: bytes) -> bool:
     """Return whether a TIFF ends in or before its first directory, which is often at its end."""
     try:
-        layout = _read_layout(content)
-        (count,) = _unpack(layout.order + layout.tags, content, layout.directory)
+        layout = read_layout(content)
+        (count,) = unpack(layout.order + layout.tags, content, layout.directory)
     except struct.error:
         return True
     return count <= _MOST_TAGS and layout.find_link(layout.directory, count=count) > len(content)
@@ -108,8 +108,8 @@ def make_classic(content: bytes) -> bytes:
         ValueError: The directory is damaged.
         struct.error: The file ends within it.
     """
-    layout = _read_layout(content)
-    (count,) = _unpack(">Q", content, layout.directory)
+    layout = read_layout(content)
+    (count,) = unpack(">Q", content, layout.directory)
     if count > _MOST_TAGS:
         raise ValueError(f"{count} tags")
     pixels = content[8:] + b"\0" * (len(content) % 2)
@@ -117,12 +117,12 @@ def make_classic(content: bytes) -> bytes:
     written = 0
     for number in range(count):
         start = layout.find_tag(layout.directory, number=number)
-        tag, kind, length = _unpack(">HHQ", content, start)
-        if kind not in _SIZES or tag in _POINTERS:
+        tag, kind, length = unpack(">HHQ", content, start)
+        if kind not in SIZES or tag in _POINTERS:
             continue
-        size = _SIZES[kind] * length
+        size = SIZES[kind] * length
         if size > 8:  # noqa: PLR2004 - what does not fit into an offset
-            (at,) = _unpack(">Q", content, start + 12)
+            (at,) = unpack(">Q", content, start + 12)
         else:
             at = start + 12
         # Many tags may name the same bytes, which must not grow into gigabytes.
@@ -144,7 +144,7 @@ def make_classic(content: bytes) -> bytes:
     return b"".join((head, pixels, values, struct.pack(">H", written), tags, b"\0" * 4))
 
 
-def _unpack(form: str, content: bytes, at: int) -> tuple[int, ...]:
+def unpack(form: str, content: bytes, at: int) -> tuple[int, ...]:
     """Return the numbers at an offset.
 
     Raises:
@@ -155,38 +155,43 @@ def _unpack(form: str, content: bytes, at: int) -> tuple[int, ...]:
     return struct.unpack_from(form, content, at)
 
 
-def _read_layout(content: bytes) -> _Layout:
+def read_layout(content: bytes) -> Layout:
+    """Return where a file keeps what.
+
+    Raises:
+        struct.error: The file ends within its header.
+    """
     order = "<" if content.startswith(b"II") else ">"
-    (version,) = _unpack(order + "H", content, 2)
+    (version,) = unpack(order + "H", content, 2)
     if version == _BIG:
-        (directory,) = _unpack(order + "Q", content, 8)
-        return _Layout(order=order, directory=directory, tags="Q", tag="HHQ", offset="Q")
-    (directory,) = _unpack(order + "L", content, 4)
-    return _Layout(order=order, directory=directory, tags="H", tag="HHL", offset="L")
+        (directory,) = unpack(order + "Q", content, 8)
+        return Layout(order=order, directory=directory, tags="Q", tag="HHQ", offset="Q")
+    (directory,) = unpack(order + "L", content, 4)
+    return Layout(order=order, directory=directory, tags="H", tag="HHL", offset="L")
 
 
-def _walk(content: bytes, *, layout: _Layout) -> Iterator[int]:
+def _walk(content: bytes, *, layout: Layout) -> Iterator[int]:
     """Yield the offset of each directory, to the end of the chain or the first damage."""
     seen: set[int] = set()
     directory = layout.directory
     while directory and directory not in seen and len(seen) < _MOST_PAGES:
         seen.add(directory)
         yield directory
-        (count,) = _unpack(layout.order + layout.tags, content, directory)
+        (count,) = unpack(layout.order + layout.tags, content, directory)
         link = layout.find_link(directory, count=count)
-        (directory,) = _unpack(layout.order + layout.offset, content, link)
+        (directory,) = unpack(layout.order + layout.offset, content, link)
 
 
-def _read_first_tags(content: bytes, directory: int, layout: _Layout) -> Iterator[tuple[int, int]]:
+def _read_first_tags(content: bytes, directory: int, layout: Layout) -> Iterator[tuple[int, int]]:
     """Yield the number and the value of the tags that say what a page is, which come first."""
     order = layout.order
-    (count,) = _unpack(order + layout.tags, content, directory)
+    (count,) = unpack(order + layout.tags, content, directory)
     for number in range(min(count, _MOST_FIRST_TAGS)):
         start = layout.find_tag(directory, number=number)
-        tag, kind, length = _unpack(order + layout.tag, content, start)
+        tag, kind, length = unpack(order + layout.tag, content, start)
         if tag > _OLD_SUBFILE_TYPE:
             return
         if length == 1 and kind in {3, 4}:
             at = start + struct.calcsize(order + layout.tag)
-            (value,) = _unpack(order + ("H" if kind == 3 else "L"), content, at)  # noqa: PLR2004
+            (value,) = unpack(order + ("H" if kind == 3 else "L"), content, at)  # noqa: PLR2004
             yield tag, value

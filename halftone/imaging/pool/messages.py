@@ -199,6 +199,8 @@ _PLAIN: Final[frozenset[tuple[str, str]]] = frozenset(
     {
         (__name__, "_make_image"),
         ("numpy._core.numeric", "_frombuffer"),
+        ("numpy", "ndarray"),
+        ("numpy._core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "scalar"),
         ("numpy", "dtype"),
         ("builtins", "complex"),

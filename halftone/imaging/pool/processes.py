@@ -74,17 +74,18 @@ class Nursery:
             **_ONE_THREAD,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
+        with there:
+            self._process = subprocess.Popen(  # noqa: S603 - this program's own module
+                [sys.executable, "-m", nursery.__name__, *map(str, numbers), *modules],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(there.fileno(),),
+                env=environment,
+            )
         try:
-            with there:
-                self._process = subprocess.Popen(  # noqa: S603 - this program's own module
-                    [sys.executable, "-m", nursery.__name__, *map(str, numbers), *modules],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(there.fileno(),),
-                    env=environment,
-                )
             self._receive(timeout=_START_SECONDS)
         except BaseException:
-            self._control.close()
+            self._process.kill()
+            self.close()
             raise
 
     def start(self, worker: WorkerProcess) -> None:

@@ -1,0 +1,98 @@
+"""What workers of a pool do in tests: functions that behave, and functions that do not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from halftone.core import errors
+from halftone.imaging.images import Region
+from halftone.imaging.needs import Need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from halftone.imaging.needs import Reserve
+
+
+def echo(content: bytes, *, reserve: Reserve, times: int = 1) -> bytes:
+    return content * times
+
+
+def make_all(content: bytes, *, reserve: Reserve) -> list[Any]:
+    """Return one of everything that results are made of."""
+    return [
+        np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2],
+        Image.new("RGB", (30, 20), (1, 2, 3)),
+        Region(1, 2, 3, 4),
+        {"text": content, "nothing": None},
+    ]
+
+
+def find_pid(content: bytes, *, reserve: Reserve) -> int:
+    return os.getpid()
+
+
+def refuse(content: bytes, *, reserve: Reserve) -> None:
+    raise errors.ImageRejected("Not this one.", reason="WHY", metadata={"a": "b"})
+
+
+def fail(content: bytes, *, reserve: Reserve) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def spin(content: bytes, *, reserve: Reserve, started: Path | None = None) -> None:
+    """Keep a core busy for ever, and say in a file who does."""
+    if started is not None:
+        started.write_text(str(os.getpid()))
+    while True:
+        pass
+
+
+def take_memory(content: bytes, *, reserve: Reserve, size: int, need: int = 0) -> int:
+    with reserve(Need(0, need)):
+        return len(bytearray(size))
+
+
+def hold(content: bytes, *, reserve: Reserve, started: Path, release: Path, need: int = 0) -> int:
+    """Hold what a picture needs until a file is there."""
+    with reserve(Need(0, need)):
+        started.touch()
+        while not release.exists():
+            time.sleep(0.01)
+    return os.getpid()
+
+
+def crash(content: bytes, *, reserve: Reserve) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def die_once(content: bytes, *, reserve: Reserve, mark: Path) -> str:
+    """Be killed at the first call, as by the system for lack of memory."""
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def die(content: bytes, *, reserve: Reserve) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Intruder:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self._path}",)
+
+
+def intrude(content: bytes, *, reserve: Reserve, path: Path) -> Intruder:
+    return Intruder(path)
