@@ -211,6 +211,9 @@ def up(
                     f"trainer   gRPC {addresses.trainer}    metrics "
                     f"http://{addresses.trainer_metrics}    queue {addresses.broker}"
                 )
+                password = directory.absolute() / "queue" / "password"
+                if password.is_file():
+                    click.echo(f"queue     its password is in {password}")
             click.echo(f"logs      {directory.absolute() / 'logs'}")
             if addresses.page:
                 click.echo(f"page      {find_scheme()}://{addresses.page}/")

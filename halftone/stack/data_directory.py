@@ -9,7 +9,8 @@ data/
   search/          vectors and records
   blobs/           the pictures' bytes
   datasets/        what models are trained on
-  training/        the queue, checkpoints and logs of training jobs
+  training/        checkpoints and logs of training jobs
+  queue/           the queue of training jobs, and its password
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """Version of the data directory's layout; a directory with a newer version is refused."""
 
+_SECRETS: Final = ("queue/password", "queue/valkey.conf")
+"""Files that a start makes before it knows whether it is refused; see `halftone.stack.training`."""
+
 
 def lock_directory(directory: Path) -> FileLock:
     """Take the data directory's lock.
@@ -54,6 +58,19 @@ def lock_directory(directory: Path) -> FileLock:
         ) from error
     lock.write_note(str(os.getpid()))
     return lock
+
+
+def make_private(data: Path) -> None:
+    """Make a data directory that only its owner can read; an existing one is narrowed.
+
+    It holds passwords, keys, and pictures and captions that may not be shown to everybody. A
+    directory of another owner is left as it is.
+    """
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # It may have been made by an earlier release, or with another umask.
+    with contextlib.suppress(PermissionError):
+        if data.stat().st_mode & 0o077:
+            data.chmod(0o700)
 
 
 def check_format(data: Path) -> None:
@@ -88,7 +105,7 @@ def check_format(data: Path) -> None:
 def remove_unused(data: Path) -> None:
     """Remove the new data directory of a start that was refused, unless it holds other files."""
     paths = sorted(data.rglob("*"), reverse=True)  # the contents of a directory before itself
-    ours = {data / "format.json", data / running.LOCK}
+    ours = {data / name for name in ("format.json", running.LOCK, *_SECRETS)}
     if all(path in ours or path.is_dir() for path in paths):
         # The directory stays if somebody puts a file into it meanwhile.
         with contextlib.suppress(OSError):

@@ -126,7 +126,7 @@ class LocalStack:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as resources:
             is_new = not self._data.exists()
-            self._data.mkdir(parents=True, exist_ok=True)
+            data_directory.make_private(self._data)
             resources.enter_context(data_directory.lock_directory(self._data))
             refused = resources.enter_context(contextlib.ExitStack())
             if is_new:

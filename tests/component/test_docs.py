@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import grpc
@@ -50,7 +51,8 @@ def desk(stack, stack_data, press, tmp_path, monkeypatch):
         "127.0.0.1:7102": stack.addresses.search,
         "127.0.0.1:7101": stack.addresses.embedder,
         "127.0.0.1:7103": stack.addresses.trainer,
-        "redis://127.0.0.1:7104/0": stack.addresses.broker,
+        "127.0.0.1:7104": urlsplit(stack.addresses.broker).netloc,
+        "data/queue/password": str(stack_data / "queue" / "password"),
     }
 
 

@@ -16,14 +16,17 @@ from kombu import exceptions as kombu_exceptions
 from redis import exceptions
 
 from halftone.core import errors, training
+from halftone.services.trainer.jobs.messages import (
+    WORK_TASK,
+    Consumer,
+    make_connection_options,
+)
 
 if TYPE_CHECKING:
     from halftone.services.trainer.jobs.job import TrainingJob
 
 WORK_QUEUE: Final = f"{training.QUEUE}.work"
 """The queue on which recorded jobs wait for a worker."""
-WORK_TASK: Final = "halftone.run"
-"""The task in its messages: `{"job_id": …}`."""
 
 _BROKEN: Final = (kombu_exceptions.OperationalError, exceptions.RedisError, OSError)
 _SOCKET_OPTIONS: Final = {
@@ -42,6 +45,7 @@ def make_app(broker: str, *, visibility_seconds: float = 3600.0) -> Any:
             acknowledged. Must exceed the longest job.
     """
     app = celery.Celery("halftone", broker=broker, set_as_current=False)
+    options = make_connection_options(broker)
     app.conf.update(
         task_default_queue=WORK_QUEUE,
         # Only JSON is ever read or written.
@@ -61,6 +65,9 @@ def make_app(broker: str, *, visibility_seconds: float = 3600.0) -> Any:
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         worker_enable_remote_control=False,
+        worker_consumer=Consumer,
+        broker_transport=options["transport"],
+        broker_use_ssl=options["ssl"],
         broker_transport_options={
             "visibility_timeout": round(visibility_seconds),
             **_SOCKET_OPTIONS,
@@ -82,6 +89,7 @@ def connect_inbox(broker: str, *, visibility_seconds: float) -> kombu.Connection
     prefix = f"{training.QUEUE}.inbox"
     return kombu.Connection(
         broker,
+        **make_connection_options(broker),
         transport_options={
             "visibility_timeout": visibility_seconds,
             "unacked_key": f"{prefix}.unacked",

@@ -175,7 +175,13 @@ def test_training_is_added_and_takes_nothing_with_it(tmp_path, monkeypatch):
     assert not any(child.essential for child in parts.children)
     assert worker.stop_seconds > settings_module.TrainerSettings().cancel_seconds
     environment = worker.environment
-    assert environment["HALFTONE_TRAINER_BROKER"] == parts.broker
+    broker = urlsplit(environment["HALFTONE_TRAINER_BROKER"])
+    folder = tmp_path / "data" / "queue"
+    assert broker.password == (folder / "password").read_text().strip()
+    assert f"redis://{broker.hostname}:{broker.port}/0" == parts.broker
+    # Nobody else can read it: not among the arguments of a process, not in a file.
+    assert broker.password not in " ".join(queue.command)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert f"--port {urlsplit(parts.broker).port} " in " ".join(queue.command)
     roots = environment["HALFTONE_TRAINER_DATA_ROOTS"].split(os.pathsep)
     assert roots == [str(tmp_path / "sets"), str(tmp_path / "data" / "datasets")]
@@ -185,6 +191,14 @@ def test_training_is_added_and_takes_nothing_with_it(tmp_path, monkeypatch):
     for variable in environment:
         if variable.startswith("HALFTONE_TRAINER_"):
             assert variable.removeprefix("HALFTONE_TRAINER_").lower() in fields
+
+
+def test_a_data_directory_is_its_owners_alone(tmp_path):
+    for data in (tmp_path / "new", tmp_path / "old"):
+        if data.name == "old":
+            data.mkdir(mode=0o755)
+        data_directory.make_private(data)
+        assert data.stat().st_mode & 0o777 == 0o700
 
 
 def test_without_its_packages_the_stack_starts_without_training(tmp_path, monkeypatch):

@@ -10,12 +10,14 @@ import time
 import kombu
 import pytest
 import redis
+import structlog
 
 from halftone.core import errors, training
 from halftone.services.trainer.jobs.inbox import Inbox
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.job import State
 from halftone.services.trainer.jobs.queue import WORK_QUEUE, connect_inbox
+from tests.support.trainer.hostile_messages import make_hostile_messages
 from tests.support.trainer.trainer_desk import spec, until
 
 
@@ -86,6 +88,21 @@ def test_bytes_that_are_no_text_are_dropped(desk):
         until(lambda: "b" in known(desk))
     assert set(known(desk)) == {"a", "b"}
     assert desk.queue.length(training.QUEUE) == 0
+
+
+@pytest.mark.parametrize("item", make_hostile_messages(training.QUEUE))
+def test_a_message_that_is_none_is_dropped_where_it_is_read(desk, item):
+    """The reader keeps its connection: what comes next is not late."""
+    desk.put({"spec": spec(), "request_id": "a"})
+    with structlog.testing.capture_logs() as logged, desk.reading():
+        until(lambda: "a" in known(desk))
+        desk.store.client.lpush(training.QUEUE, item)
+        desk.put({"spec": spec(), "request_id": "b"})
+        until(lambda: "b" in known(desk))
+    assert set(known(desk)) == {"a", "b"}
+    said = [event["event"] for event in logged if event["log_level"] == "warning"]
+    assert said in (["message_dropped"], ["message_unreadable"])
+    assert not desk.store.client.hlen(f"{training.QUEUE}.inbox.unacked")
 
 
 def test_the_first_version_of_celerys_protocol(desk):
