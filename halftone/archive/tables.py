@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from halftone.core import errors
+from halftone.core.formulas import GUARDED, unguard
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -114,7 +115,7 @@ class TableFile:
 
         If a row cannot be read, a text that says why takes its place; the rows after it are still
         read. Cells under a header without a name are left out; unless they are blank, the row
-        cannot be read.
+        cannot be read. Cells that one of our exports guarded are as they were before.
 
         Args:
             required: The fields that each line of a JSON Lines file must have.
@@ -136,8 +137,10 @@ class TableFile:
             if problem:
                 yield number, problem
             else:
-                cells = zip(columns, row, strict=False)
-                yield number, {column: cell for column, cell in cells if column}
+                named = {column: cell for column, cell in zip(columns, row, strict=False) if column}
+                if named.pop(GUARDED, ""):
+                    named = {column: unguard(cell) for column, cell in named.items()}
+                yield number, named
 
     def count_rows(self) -> int:
         """Return how many rows there are below the header; about as many if some are malformed.

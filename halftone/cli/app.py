@@ -200,24 +200,24 @@ def up(
     try:
         with stack:
             addresses = stack.addresses
-            click.echo(
+            output.say(
                 f"search    gRPC {addresses.search}    metrics http://{addresses.search_metrics}"
             )
-            click.echo(
+            output.say(
                 f"embedder  gRPC {addresses.embedder}    metrics http://{addresses.embedder_metrics}"
             )
             if addresses.trainer:
-                click.echo(
+                output.say(
                     f"trainer   gRPC {addresses.trainer}    metrics "
                     f"http://{addresses.trainer_metrics}    queue {addresses.broker}"
                 )
                 password = directory.absolute() / "queue" / "password"
                 if password.is_file():
-                    click.echo(f"queue     its password is in {password}")
-            click.echo(f"logs      {directory.absolute() / 'logs'}")
+                    output.say(f"queue     its password is in {password}")
+            output.say(f"logs      {directory.absolute() / 'logs'}")
             if addresses.page:
-                click.echo(f"page      {find_scheme()}://{addresses.page}/")
-            click.echo("Ready. Ctrl-C stops.")
+                output.say(f"page      {find_scheme()}://{addresses.page}/")
+            output.say("Ready. Ctrl-C stops.")
             stack.wait()
             notes.print("Stopping …")
     except errors.Cancelled:

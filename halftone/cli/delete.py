@@ -68,13 +68,13 @@ def delete(
             count = client.delete(filter=where, everything=everything, dry_run=True)
             output.remark(*check_filter(client, where=where, nothing=not count))
         if dry_run:
-            click.echo(f"{output.count_images(count)} would be deleted.")
+            output.say(f"{output.count_images(count)} would be deleted.")
         else:
             if count:
                 confirm(f"Delete {output.count_images(count)}?", yes=yes)
                 groups = _split(names) if names else _list_groups(client, where)
                 count = _delete_groups(client, groups)
-            click.echo(f"{output.count_images(count)} deleted.")
+            output.say(f"{output.count_images(count)} deleted.")
     if unknown:
         raise SystemExit(1)
 

@@ -21,6 +21,7 @@ from halftone.cli.connecting import server_options
 from halftone.cli.terminal.progress import Counter
 from halftone.client import ImportState
 from halftone.core import errors, files
+from halftone.core.formulas import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ def import_(
                 "Stopped. What was acknowledged is stored; the same command goes on from there."
             )
             raise SystemExit(output.INTERRUPTED) from None
-    click.echo(describe(outcome.summary, archive=name))
+    output.say(describe(outcome.summary, archive=name))
     output.remark(*outcome.remarks)
     if outcome.summary.rejected:
         raise SystemExit(1)
@@ -292,9 +293,7 @@ class _Rejections:
                     "w", newline="", encoding="utf-8", errors="backslashreplace"
                 )
                 csv.writer(self._file).writerow(REJECTED_HEADER)
-            csv.writer(self._file).writerow(
-                (ack.row, files.escape_formula(image_id), files.escape_formula(reason))
-            )
+            csv.writer(self._file).writerow((ack.row, guard(image_id), guard(reason)))
             self._file.flush()
         except OSError as error:
             self._fail(error)

@@ -72,7 +72,7 @@ def create(
     if as_json:
         output.print_json({**_to_json(key), "secret": secret})
         return
-    click.echo(secret)
+    output.say(secret)
     output.remark(
         f"This is the key {key.id}, for {texts.flatten(key.label)}. Keep it: it is stored nowhere. "
         "The command line and the client send the one in HALFTONE_KEY.",
@@ -90,7 +90,7 @@ def list_(*, path: Path | None, as_json: bool) -> None:
         output.print_json([_to_json(key) for key in found])
         return
     if not found:
-        click.echo("There are no keys.")
+        output.say("There are no keys.")
         return
     out = output.make_console()
     for key in found:
@@ -110,7 +110,7 @@ def list_(*, path: Path | None, as_json: bool) -> None:
 def revoke(*, key_id: str, path: Path | None) -> None:
     """Revoke a key. Every service refuses it within a second."""
     key = keys.revoke(_find_file(path), key_id)
-    click.echo(f"The key {key.id}, for {texts.flatten(key.label)}, is revoked.")
+    output.say(f"The key {key.id}, for {texts.flatten(key.label)}, is revoked.")
 
 
 def read_end(text: str, *, now: dt.datetime | None = None) -> dt.datetime:

@@ -192,7 +192,7 @@ def confirm(question: str, *, yes: bool) -> None:
         if click.confirm(question, err=True):
             return
     except click.Abort as error:
-        click.echo(err=True)
+        output.say("", err=True)
         if isinstance(error.__context__, KeyboardInterrupt):
             code = output.INTERRUPTED
     output.remark("Nothing was changed.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
 
 from halftone.cli import tables
 from halftone.cli.terminal.streams import is_unicode
@@ -24,8 +25,6 @@ from halftone.rendering import texts, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    from rich.text import Text
 
     from halftone.client import ClusterJob, Facets, Promotion, Verdict
     from halftone.client.training import TrainingJob
@@ -64,12 +63,37 @@ class _Console(Console):
         """Convert a text to what rich prints, with its control characters made visible."""
         return super().render_str(texts.show_controls(text), **options)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does, also texts that were put together elsewhere."""
+        super().print(*map(_show_controls, objects), **options)
+
+
+def _show_controls(value: Any) -> Any:
+    """Return what is printed, with its control characters made visible if it is a text of rich."""
+    if not isinstance(value, Text):
+        return value
+    shown = value.copy()
+    shown.plain = texts.show_controls(value.plain)
+    return shown
+
 
 def _make(**options: Any) -> Console:
     console = _Console(**options, **_PLAIN)
     # Under NO_COLOR rich leaves out colours only. Without a colour system it prints neither bold
     # nor dim text.
     return _Console(**options, **_PLAIN, color_system=None) if console.no_color else console
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a text as it is, but so that it cannot command the terminal, wherever it comes from.
+
+    Every command prints with this or on one of the consoles above.
+
+    Args:
+        text: The text; a line break follows it.
+        err: Whether it goes to standard error.
+    """
+    click.echo(texts.show_controls(text), err=err)
 
 
 def remark(*sentences: str) -> None:
@@ -164,7 +188,8 @@ def watch(
             with Progress(BarColumn(bar_width=30), *columns, console=notes) as bar:
                 task = bar.add_task("", total=None)
                 for last in follow():
-                    bar.update(task, total=1.0, completed=share(last), description=describe(last))
+                    description = texts.show_controls(describe(last))
+                    bar.update(task, total=1.0, completed=share(last), description=description)
         else:
             for last in follow():
                 now = int(10 * share(last)), mark(last)

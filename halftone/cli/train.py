@@ -210,7 +210,7 @@ def list_(
         if shown:
             tables.print_table(output.make_console(), lay_out_jobs(shown))
         else:
-            click.echo(nothing)
+            output.say(nothing)
     if more:
         output.remark_more(limit)
 
@@ -275,7 +275,7 @@ def cancel(*, job: str, as_json: bool, connect: Connect) -> None:
     if as_json:
         output.print_json(job_json(cancelled_job))
     else:
-        click.echo(f"{cancelled_job.name} is {cancelled_job.state.value}.")
+        output.say(f"{cancelled_job.name} is {cancelled_job.state.value}.")
 
 
 def _watch(client: Client, name: str) -> TrainingJob:
@@ -325,9 +325,9 @@ def _end(job: TrainingJob, *, as_json: bool) -> None:
     if as_json:
         output.print_json(job_json(job))
     elif job.state is JobState.SUCCEEDED:
-        click.echo(f"{job.model_version} is published.")
+        output.say(f"{job.model_version} is published.")
         for line in _list_later_lines(job):
-            click.echo(texts.show_controls(line))
+            output.say(texts.show_controls(line))
     else:
         _print(job, as_json=False)
     if job.state is not JobState.SUCCEEDED:

@@ -82,10 +82,10 @@ def judge(
         output.print_json(values)
         output.remark(*filter(None, (warning,)))
         return
-    click.echo(f"{verdict.name}: {names[0]} and {names[1]} are {_phrase(verdict.decision)}.")
-    click.echo(describe_consequence(verdict.decision, names=names, before=before, after=after))
+    output.say(f"{verdict.name}: {names[0]} and {names[1]} are {_phrase(verdict.decision)}.")
+    output.say(describe_consequence(verdict.decision, names=names, before=before, after=after))
     for line in describe_overruled(verdict):
-        click.echo(line)
+        output.say(line)
     output.remark(*filter(None, (warning,)))
 
 
@@ -162,7 +162,7 @@ def list_(
     elif shown:
         tables.print_table(output.make_console(), lay_out_verdicts(shown, history=history))
     else:
-        click.echo("No verdicts.")
+        output.say("No verdicts.")
     if more:
         output.remark_more(limit)
 
@@ -226,11 +226,11 @@ def delete(*, verdict: str, yes: bool, as_json: bool, connect: Connect) -> None:
         later = next((each for each in on_one if {each.a, each.b} == pair), None)
     if later is not None:
         said = f"{later.name} says that {old.a} and {old.b} are {_phrase(later.decision)}"
-        click.echo(f"{old.name} does not hold any more: {said}.")
+        output.say(f"{old.name} does not hold any more: {said}.")
     else:
-        click.echo(f"{old.name} is taken back: nothing is said of {old.a} and {old.b}.")
+        output.say(f"{old.name} is taken back: nothing is said of {old.a} and {old.b}.")
     for line in (*_describe_restored(restored), *describe_overruled(old)):
-        click.echo(line)
+        output.say(line)
 
 
 @verdicts.command(short_help="Write a data set to train on.")
@@ -255,7 +255,7 @@ def export(*, directory: Path, with_clusters: bool, connect: Connect) -> None:
         summary = verdict_export.write_dataset(
             client, directory=directory, clusters=clusters, on_progress=_make_progress()
         )
-    click.echo(
+    output.say(
         f"Wrote {output.count_images(summary.images)} in {summary.groups:,} group"
         f"{'' if summary.groups == 1 else 's'} to {directory}; {summary.verdicts:,} verdict"
         f"{'' if summary.verdicts == 1 else 's'} to {directory / 'verdicts.csv'}."

@@ -86,11 +86,6 @@ def to_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def escape_formula(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula, for tables that people open in one."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
 def with_folders(path: Path) -> Path:
     """Create the missing folders above a file, and return the file's path.
 

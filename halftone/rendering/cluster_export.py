@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import halftone
 from halftone.archive import records
 from halftone.client import Decision
-from halftone.core import errors, files
+from halftone.core import errors
+from halftone.core.formulas import guard
 from halftone.rendering import alignments, json_forms, overlaps, timelines, wording
 
 if TYPE_CHECKING:
@@ -141,9 +142,9 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
                     *(cluster.id, cluster.size, cluster.journal_count, printing.number),
                     int(printing.is_earliest),
                     "" if gap is None else gap,
-                    *(printing.gap, image.name, files.escape_formula(image.journal), image.date),
+                    *(printing.gap, image.name, guard(image.journal), image.date),
                     *(_format_iso(image.earliest_date) or "", _format_iso(image.latest_date) or ""),
-                    *map(files.escape_formula, record),
+                    *map(guard, record),
                     *(round(printing.member.weakest_link, 6), printing.member.link_count),
                     "" if overlap is None else int(overlap.mirrored),
                     "" if overlap is None else int(overlap.negative),

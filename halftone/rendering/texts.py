@@ -19,6 +19,9 @@ _VISIBLE: Final = {
     **{code: chr(_FIRST_PICTURE + code) for code in range(0x20)},
     0x7F: "\N{SYMBOL FOR DELETE}",
     **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}"),
+    # These turn the order of what is shown: `exe.gpj` can be made to look like `jpg.exe`.
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"),
+    **dict.fromkeys((0x2028, 0x2029), "\n"),
     ord("\t"): " ",
     ord("\n"): "\n",
 }

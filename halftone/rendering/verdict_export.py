@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.archive.showing import NOT_SHOWN
 from halftone.client import Decision
 from halftone.core import errors, files
+from halftone.core.formulas import GUARDED, guard, guard_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -197,11 +198,12 @@ def _write(
     }
     with files.writing(folder / "manifest.csv") as file:
         table = csv.writer(file)
-        table.writerow([*_MANIFEST_COLUMNS, *(["group"] if not composite else [])])
+        table.writerow([*_MANIFEST_COLUMNS, *(["group"] if not composite else []), GUARDED])
         for name, (record, picture) in records.items():
             known = [str(getattr(record, column)) for column in _MANIFEST_COLUMNS[2:]]
             row = [ids[name], f"images/{picture}", *known]
-            table.writerow([*row, *([group_names.get(name, "")] if not composite else [])])
+            row += [group_names.get(name, "")] if not composite else []
+            table.writerow(guard_row(row))
     if composite:
         listing = [
             {
@@ -274,7 +276,7 @@ def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
         table.writerow(
             [
                 *(verdict.id, verdict.a, verdict.b, verdict.decision.value),
-                *(files.escape_formula(verdict.note), files.escape_formula(verdict.author)),
+                *(guard(verdict.note), guard(verdict.author)),
                 *(moment.isoformat() if moment else "" for moment in times),
                 int(verdict.overruled),
             ]

@@ -64,7 +64,7 @@ def list_(context: Context, *, as_json: bool) -> None:
         output.print_json(rows)
         return
     if not rows:
-        click.echo(context.describe_empty())
+        output.say(context.describe_empty())
         return
     keys = [key for key in rows[0] if key not in _MARKS]
     titles = [key.replace("_", " ") for key in keys]
@@ -106,21 +106,21 @@ def verify(context: Context, *, version: str) -> None:
     if version:
         resolved = registry.resolve(version)
         registry.verify(resolved)
-        click.echo(f"{resolved.id} is whole.")
+        output.say(f"{resolved.id} is whole.")
         return
     damaged = False
     versions = registry.list()
     if not versions:
-        click.echo(context.describe_empty())
+        output.say(context.describe_empty())
     for each in versions:
         try:
             registry.verify(each)
         except errors.DataLoss as error:
             # The other versions are verified all the same: there may be more to repair.
-            click.echo(error.message)
+            output.say(error.message)
             damaged = True
         else:
-            click.echo(f"{each.id} is whole.")
+            output.say(f"{each.id} is whole.")
     if damaged:
         raise click.exceptions.Exit(1)
 
@@ -212,7 +212,7 @@ def delete(context: Context, *, version: str, yes: bool) -> None:
         name = registry.resolve(version).id
         confirm(f"Delete {name} from {registry.directory}?", yes=yes)
         registry.delete(name)
-    click.echo(f"{name} is deleted.")
+    output.say(f"{name} is deleted.")
 
 
 def _list_rows(registry: Registry) -> list[dict[str, Any]]:
@@ -286,7 +286,7 @@ def _report_offline(registry: Registry, *, as_json: bool, text: str) -> None:
     if as_json:
         output.print_json(registry.pointer().to_json())
     else:
-        click.echo(text)
+        output.say(text)
     output.make_notes().print(
         f"Only the pointer in {registry.directory} was moved. An archive that was embedded by "
         "another version goes on being answered by that one until this one is promoted while its "

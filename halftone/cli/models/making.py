@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from halftone.archive import manifests
+from halftone.cli import output
 from halftone.cli.models.context import with_context
 from halftone.cli.models.promotions import run_promotion
 from halftone.cli.terminal import progress
@@ -49,7 +50,7 @@ def install(context: Context, *, source: Path | None, promoting: bool) -> None:
     registry = context.files
 
     def tell(damage: errors.DataLoss) -> None:
-        click.echo(f"{damage.message} It was replaced: the version is repaired.")
+        output.say(f"{damage.message} It was replaced: the version is repaired.")
 
     folder = find_starter().directory.parent if source is None else source
     newest = newest_version(folder)
@@ -58,7 +59,7 @@ def install(context: Context, *, source: Path | None, promoting: bool) -> None:
     except errors.AlreadyExists as error:
         if newest is None or promoting:
             raise
-        click.echo(f"Nothing is installed. {error.message}", err=True)
+        output.say(f"Nothing is installed. {error.message}", err=True)
         return
     _announce(context, installed, promoting=promoting)
 
@@ -156,7 +157,7 @@ def _import_backbone(
             "needs more than that. Give more pictures or a lower --dimension.",
             field="whiten_on",
         )
-    click.echo(f"Fitting the whitening on {len(pictures)} pictures …", err=True)
+    output.say(f"Fitting the whitening on {len(pictures)} pictures …", err=True)
     return import_imagenet_weights(
         weights,
         whitening_images=pictures,
@@ -195,9 +196,9 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     registry.verify(model)
     preprocessing = Preprocessing.from_dict(model.spec()["preprocessing"])
     pictures = prepare_pictures(source, preprocessing=preprocessing, limit=limit)
-    click.echo(f"Quantizing {model.id} on {len(pictures)} pictures …", err=True)
+    output.say(f"Quantizing {model.id} on {len(pictures)} pictures …", err=True)
     agreement = quantizing.quantize(model, pictures=pictures, data=source.name)
-    click.echo(
+    output.say(
         f"{model.id} has an int8 form. Cosine to its own descriptors: mean {agreement.mean:.4f}, "
         f"lowest {agreement.lowest:.4f}."
     )
@@ -349,7 +350,7 @@ def calibrate(
     published = _publish_calibrated(
         registry, source, calibration=calibration.to_dict(), figures=figures
     )
-    click.echo(
+    output.say(
         f"{published.id} has the weights of {source.id} and probabilities fitted on "
         f"{figures['matches']:,} true of {figures['pairs']:,} candidates. On groups left out: "
         f"calibration error {figures['ece']:.4f}, {figures['ece_likely']:.4f} of the "
@@ -429,7 +430,7 @@ def _announce(context: Context, version: ModelVersion, *, promoting: bool) -> No
     registry, service = context.registry, context.service
     published = f"{version.id} is published in {registry.directory}"
     if promoting and service is not None:
-        click.echo(f"{published}.")
+        output.say(f"{published}.")
         try:
             known = service.model_version(version.id)
         except errors.NotFound as error:
@@ -449,4 +450,4 @@ def _announce(context: Context, version: ModelVersion, *, promoting: bool) -> No
     active = registry.pointer().active == version.id
     command = context.write_command("promote", version.id)
     note = "active" if active else f"not active; `{command}` makes it so"
-    click.echo(f"{published} ({note}).")
+    output.say(f"{published} ({note}).")
