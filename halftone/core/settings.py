@@ -275,9 +275,12 @@ class SearchSettings(ServerSettings, DecodingSettings):
     room left. The disks of a Qdrant server and of `blobs` are not watched: they fill until they
     refuse."""
     max_concurrent_searches: int = Field(default=64, ge=1)
-    """The most searches at a time. Further ones are refused with RESOURCE_EXHAUSTED. A batch counts
-    as two searches, the number it compares at a time, or as an eighth of its searches if that is
-    more."""
+    """The most searches that run or wait for their turn. Further ones are refused with
+    RESOURCE_EXHAUSTED, as are those that would be answered too late. A batch counts as two
+    searches, the number it compares at a time, or as an eighth of its searches if that is more."""
+    max_running_searches: int = Field(default=0, ge=0)
+    """The most of them that run at a time; callers take turns. 0 means two per core, at least 4.
+    Searches by an embedding do not count."""
     watch_seconds: float = Field(default=5.0, gt=0)
     """Seconds between two checks that the store and the embedder answer."""
     max_concurrent_lists: int = Field(default=32, ge=1)
@@ -293,8 +296,11 @@ class SearchSettings(ServerSettings, DecodingSettings):
     """Memory for the pictures whose parts were asked for last. A page of 24 megapixels takes 72 MB
     in colour; each further part of it is then answered in milliseconds."""
     max_concurrent_imports: int = Field(default=8, ge=1)
-    """The most streams of `ImportImages` at a time. Each holds up to `import_window` batches in
-    memory."""
+    """The most streams of `ImportImages` that work at a time. Each holds up to `import_window`
+    batches in memory. Streams that send nothing do not count."""
+    import_idle_seconds: float = Field(default=120.0, gt=0)
+    """A stream of `ImportImages` is ended that sends no record for so long although none is being
+    worked on, or takes no answer. The client opens another one when it has records."""
     promotion_workers: int = Field(default=2, ge=1)
     """The most pieces of a promotion that are embedded at a time while nobody searches. With
     several embedders behind one name, set at least their number."""
@@ -425,8 +431,8 @@ class WebSettings(ServerSettings, DecodingSettings):
     max_concurrent_searches: int = Field(default=8, ge=1)
     """The most searches and comparisons of the page that run at a time."""
     max_waiting_searches: int = Field(default=8, ge=0)
-    """The most searches and comparisons that wait for their turn. Further ones are refused with
-    429 and the time after which to try again."""
+    """The most searches and comparisons that wait for their turn, which visitors take one after
+    the other. Further ones are refused with 429 and the time after which to try again."""
     max_import_bytes: int = Field(default=2048 * MIB, ge=1)
     """The most bytes of files that wait to be imported."""
     max_import_files: int = Field(default=20_000, ge=1)

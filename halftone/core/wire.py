@@ -22,6 +22,9 @@ _acting_for: contextvars.ContextVar[tuple[tuple[str, str], ...]] = contextvars.C
     "acting_for", default=()
 )
 
+IDLE_STREAM: Final = "IDLE_STREAM"
+"""The reason of the error that ends an import which has sent nothing for long."""
+
 MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
 """The largest image that travels in a message. A service may be configured to take less."""
 

@@ -4,19 +4,20 @@ Calls with one request and one answer share one budget; streams (imports, watche
 so that watches which stay open for hours leave the others room. A `Limit` narrows some methods
 further, for example those that read long lists.
 
-A call beyond a limit is refused at once with RESOURCE_EXHAUSTED and the time after which to try
-again; there is no queue. Health and reflection are not counted, so full limits do not keep
-them from answering; the server accepts `RESERVED_RPCS` calls of them on top.
+A call beyond a limit, or beyond its caller's share of one, is refused at once with
+RESOURCE_EXHAUSTED and the time after which to try again; there is no queue. Health and reflection
+are not counted, so full limits do not keep them from answering; the server accepts `RESERVED_RPCS`
+calls of them on top.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
+from halftone.service.turns import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,27 +68,31 @@ class Admission:
         self._calls = Limit(name="calls", most=calls)
         self._streams = Limit(name="streams", most=streams, retry_seconds=_STREAM_RETRY_SECONDS)
         self._limits = limits
-        self._used: Counter[Limit] = Counter()
+        self._shares = {
+            limit: Shares(limit.most) for limit in (self._calls, self._streams, *limits)
+        }
         self._refused = metrics.counter(
             "rpcs_refused_total", "Calls refused as too many at a time", labels=("method", "limit")
         )
 
     @contextlib.contextmanager
-    def admit(self, method: str, *, streaming: bool) -> Iterator[None]:
+    def admit(self, method: str, *, streaming: bool, caller: str = "") -> Iterator[None]:
         """Count a call while the `with` block runs.
 
         Args:
             method: The method as gRPC names it, `/package.Service/Method`.
             streaming: Whether the request or the answer is a stream.
+            caller: What tells the caller apart from others.
 
         Raises:
-            errors.ResourceExhausted: A limit for the method is reached.
+            errors.ResourceExhausted: A limit for the method is reached, or what is left of it is
+                for others.
         """
         name = method.rpartition("/")[2]
         limits = [limit for limit in self._limits if name in limit.methods]
         limits.append(self._streams if streaming else self._calls)
         for limit in limits:
-            if self._used[limit] >= limit.most:
+            if not self._shares[limit].has_room(caller):
                 self._refused.labels(method, limit.name).inc()
                 raise errors.ResourceExhausted(
                     f"Too many calls at a time ({limit.name}: {limit.most}).",
@@ -95,8 +100,10 @@ class Admission:
                     retry_after=limit.retry_seconds,
                     metadata={"limit": limit.name},
                 )
-        self._used.update(limits)
+        for limit in limits:
+            self._shares[limit].take(caller)
         try:
             yield
         finally:
-            self._used.subtract(limits)
+            for limit in limits:
+                self._shares[limit].give_back(caller)

@@ -283,12 +283,12 @@ class _Interceptor(grpc.aio.ServerInterceptor):
                 raise errors.Unavailable(  # noqa: TRY301 - ends like any other error
                     "The service is shutting down.", reason="DRAINING", retry_after=1.0
                 )
-            await self._access.admit(method, metadata, peer=context.peer())
+            caller = await self._access.admit(method, metadata, peer=context.peer())
             if method.startswith(ABOUT_SERVICES):
                 # However busy a service is, it says how it is.
                 yield
                 return
-            with self._admission.admit(method, streaming=is_stream):
+            with self._admission.admit(method, streaming=is_stream, caller=caller.id):
                 yield
         except (asyncio.CancelledError, GeneratorExit):
             code = "CANCELLED"

@@ -16,8 +16,8 @@ from starlette.routing import Route
 from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
 from halftone.core.keys import Scope
+from halftone.service.turns import Turns
 from halftone.services.web.answers.importing import Imports
-from halftone.services.web.answers.turns import Turns
 from halftone.services.web.pages import (
     assets,
     clusters,
@@ -188,7 +188,10 @@ def make_app(
         imports=imported,
         visitors=Visitors(access, proxy=_make_proxy(settings)),
         turns=Turns(
-            at_once=settings.max_concurrent_searches, waiting=settings.max_waiting_searches
+            at_once=settings.max_concurrent_searches,
+            waiting=settings.max_waiting_searches,
+            message="Too many searches at a time. Try again in a moment.",
+            reason="TOO_MANY_SEARCHES",
         ),
         wait_seconds=wait_seconds,
     )

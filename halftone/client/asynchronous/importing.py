@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.client import calls, retry, tasks
 from halftone.client.records import ImportAck, ImportState, ImportSummary
 from halftone.core import errors
+from halftone.core.wire import IDLE_STREAM
 from halftone.v1 import search_pb2 as pb
 
 if TYPE_CHECKING:
@@ -161,6 +162,11 @@ class _Window:
         async with self.changed:
             return self.sent > 0
 
+    async def is_empty(self) -> bool:
+        """Return whether there is nothing to send now, though more may come."""
+        async with self.changed:
+            return not self.pending and not self.exhausted and not self.closed
+
     async def is_done(self) -> bool:
         """Return whether every record was acknowledged and no more will come."""
         async with self.changed:
@@ -235,6 +241,10 @@ class ImportRun:
                 try:
                     await self._run_stream()
                 except errors.HalftoneError as error:
+                    if error.reason == IDLE_STREAM and await self._window.is_empty():
+                        # The iterable is slow. A new stream is opened for its next record.
+                        await self._wait_for_records()
+                        continue
                     if self._progress_time > progress_before:
                         failures = 0
                     failures += 1
@@ -254,6 +264,11 @@ class ImportRun:
             await self._window.finish(closed=True)
             # The feeder may be inside the caller's iterable, so nobody waits for it.
             await feeder.stop(patience=0.2)
+
+    async def _wait_for_records(self) -> None:
+        while await self._window.is_empty() and not self._is_closed():
+            await tasks.sleep(_TICK)
+        self._progress_time = time.monotonic()
 
     async def _pause_or_raise(self, error: errors.HalftoneError, *, failures: int) -> None:
         lost = isinstance(error, errors.Cancelled | errors.DeadlineExceeded)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.client import calls, retry, threads
 from halftone.client.records import ImportAck, ImportState, ImportSummary
 from halftone.core import errors
+from halftone.core.wire import IDLE_STREAM
 from halftone.v1 import search_pb2 as pb
 
 if TYPE_CHECKING:
@@ -162,6 +163,11 @@ class _Window:
         with self.changed:
             return self.sent > 0
 
+    def is_empty(self) -> bool:
+        """Return whether there is nothing to send now, though more may come."""
+        with self.changed:
+            return not self.pending and not self.exhausted and not self.closed
+
     def is_done(self) -> bool:
         """Return whether every record was acknowledged and no more will come."""
         with self.changed:
@@ -236,6 +242,10 @@ class ImportRun:
                 try:
                     self._run_stream()
                 except errors.HalftoneError as error:
+                    if error.reason == IDLE_STREAM and self._window.is_empty():
+                        # The iterable is slow. A new stream is opened for its next record.
+                        self._wait_for_records()
+                        continue
                     if self._progress_time > progress_before:
                         failures = 0
                     failures += 1
@@ -255,6 +265,11 @@ class ImportRun:
             self._window.finish(closed=True)
             # The feeder may be inside the caller's iterable, so nobody waits for it.
             feeder.stop(patience=0.2)
+
+    def _wait_for_records(self) -> None:
+        while self._window.is_empty() and not self._is_closed():
+            threads.sleep(_TICK)
+        self._progress_time = time.monotonic()
 
     def _pause_or_raise(self, error: errors.HalftoneError, *, failures: int) -> None:
         lost = isinstance(error, errors.Cancelled | errors.DeadlineExceeded)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from halftone.core import errors, telemetry
+from halftone.service.access import current_caller
+from halftone.service.turns import Turns
 from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.facets import Facets
 from halftone.services.search.archive.imports.importer import Importer
@@ -20,11 +23,11 @@ from halftone.services.search.archive.regions import Regions
 from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
-from halftone.services.search.query.searching import TOGETHER, Searching
+from halftone.services.search.query.searching import TOGETHER, Searching, is_by_embedding
 from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from halftone.services.search.archive.parts import Parts
     from halftone.services.search.clusters.views import HitVerdicts
@@ -38,6 +41,9 @@ _ASK_EVERY: Final = 1.0
 """Seconds between two requests to the store or the embedder while the service starts."""
 _ANSWER_SECONDS: Final = 5.0
 """Seconds that the store and the embedder have to answer a check of the watch."""
+_LEAST_RUNNING: Final = 4
+"""Searches that run at a time at least: while one waits for the embedder or the store, another
+computes."""
 _BATCH_SHARE: Final = 8
 """A large batch is admitted as one search for every so many of its searches."""
 
@@ -62,7 +68,12 @@ class Engine:
         self._embedder = parts.embedder
         self._settings = parts.settings
         self._traffic = parts.traffic
-        self._admitted_count = 0
+        most = parts.settings.max_concurrent_searches
+        cores = os.cpu_count() or 1
+        at_once = min(most, parts.settings.max_running_searches or max(_LEAST_RUNNING, 2 * cores))
+        self._turns = _make_turns(at_once=at_once, waiting=most - at_once)
+        # A search by an embedding takes a millisecond, and many are answered together.
+        self._quick_turns = _make_turns(at_once=most, waiting=0)
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
@@ -202,7 +213,8 @@ class Engine:
     async def _search(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
     ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
-        with self._admit(len(requests)) as collection:
+        is_quick = all(is_by_embedding(request) for request in requests)
+        async with self._admit(len(requests), deadline=deadline, is_quick=is_quick) as collection:
             return await self._searching.search(requests, collection=collection, deadline=deadline)
 
     async def compare(
@@ -219,30 +231,36 @@ class Engine:
         Raises:
             errors.ResourceExhausted: Too many searches are running.
         """
-        with self._admit(1) as collection:
+        async with self._admit(1, deadline=deadline) as collection:
             return await self._searching.compare(request, collection=collection, deadline=deadline)
 
-    @contextlib.contextmanager
-    def _admit(self, count: int) -> Iterator[Collection]:
-        """Admit searches and yield the collection that answers them until they end."""
+    @contextlib.asynccontextmanager
+    async def _admit(
+        self, count: int, *, deadline: float, is_quick: bool = False
+    ) -> AsyncIterator[Collection]:
+        """Wait for the turn of searches, and yield the collection that answers them."""
         # A batch counts as the searches it compares at a time, to leave room for others. The
         # sum may exceed the limit: a large batch would never be admitted if it had to fit.
         share = max(min(count, TOGETHER), count // _BATCH_SHARE)
-        if self._admitted_count >= self._settings.max_concurrent_searches:
-            self._refused.inc()
-            raise errors.ResourceExhausted(
-                "Too many searches at a time.", retry_after=0.1, reason="TOO_MANY_SEARCHES"
-            )
-        collection = self._holdings.collection
-        self._admitted_count += share
-        self._traffic.enter(count, model_version=collection.model_version)
-        self._in_flight.inc(count)
-        try:
-            yield collection
-        finally:
-            self._admitted_count -= share
-            self._traffic.leave(count, model_version=collection.model_version)
-            self._in_flight.dec(count)
+        turns = self._quick_turns if is_quick else self._turns
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(
+                    turns.take(
+                        current_caller().id, deadline=deadline, slots=share, cost=float(count)
+                    )
+                )
+            except errors.ResourceExhausted:
+                self._refused.inc()
+                raise
+            collection = self._holdings.collection
+            self._traffic.enter(count, model_version=collection.model_version)
+            self._in_flight.inc(count)
+            try:
+                yield collection
+            finally:
+                self._traffic.leave(count, model_version=collection.model_version)
+                self._in_flight.dec(count)
 
     async def close(self) -> None:
         """Close the engine and the shared parts."""
@@ -252,6 +270,15 @@ class Engine:
         await self._embedder.close()
         await asyncio.to_thread(self._holdings.threads.close)
         await asyncio.to_thread(self._store.close)
+
+
+def _make_turns(*, at_once: int, waiting: int) -> Turns:
+    return Turns(
+        at_once=at_once,
+        waiting=waiting,
+        message="Too many searches at a time.",
+        reason="TOO_MANY_SEARCHES",
+    )
 
 
 async def _wait_for(

@@ -99,8 +99,8 @@ class Searching:
         Returns:
             For each search its response, or the error that refuses it.
         """
-        plain = [request for request in requests if _is_by_embedding(request)]
-        pictures = [request for request in requests if not _is_by_embedding(request)]
+        plain = [request for request in requests if is_by_embedding(request)]
+        pictures = [request for request in requests if not is_by_embedding(request)]
         if not pictures:
             return await self._embeddings.search(plain, collection=collection)
         async with asyncio.TaskGroup() as group:
@@ -109,9 +109,7 @@ class Searching:
             )
             by_embedding = group.create_task(self._embeddings.search(plain, collection=collection))
         compared, found = iter(by_picture.result()), iter(by_embedding.result())
-        return [
-            next(found) if _is_by_embedding(request) else next(compared) for request in requests
-        ]
+        return [next(found) if is_by_embedding(request) else next(compared) for request in requests]
 
     # By a picture.
 
@@ -312,7 +310,8 @@ def _answering(searches: int) -> float:
     return _ANSWERING + _ANSWERING_EACH * searches
 
 
-def _is_by_embedding(request: search_pb2.SearchImagesRequest) -> bool:
+def is_by_embedding(request: search_pb2.SearchImagesRequest) -> bool:
+    """Return whether a search needs no picture to be prepared or compared."""
     return bool(request.WhichOneof("query") == "embedding")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
 from halftone.services.web.answers import comparing, judging, outlines, questions
-from halftone.services.web.pages.desk import get_desk, read_author
+from halftone.services.web.pages.desk import get_desk, get_visitor, read_author
 from halftone.services.web.pages.search import find_detail
 from halftone.services.web.words import sentences
 
@@ -28,7 +28,7 @@ async def show_comparison(request: Request) -> Response:
     )
     if not question.has_picture:
         raise errors.InvalidArgument("Name two pictures to compare.", field="a")
-    async with desk.turns.take():
+    async with desk.turns.take(get_visitor(request).id):
         found = await comparing.compare(
             desk.client, desk.uploads, question, other=params.get("b", "")
         )

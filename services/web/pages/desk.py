@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from halftone.client import AsyncClient
     from halftone.core.settings import WebSettings
+    from halftone.service.turns import Turns
     from halftone.services.web.answers.importing import Imports
-    from halftone.services.web.answers.turns import Turns
     from halftone.services.web.pages.rendering import Renderer
     from halftone.services.web.safety.visitors import Visitor, Visitors
     from halftone.services.web.uploads import Uploads

@@ -14,7 +14,7 @@ from halftone.core import errors
 from halftone.core.bugs import conceal_bug
 from halftone.services.web.answers import holdings, outlines, questions, searching
 from halftone.services.web.pages import charts
-from halftone.services.web.pages.desk import get_desk, read_form, wants_json
+from halftone.services.web.pages.desk import get_desk, get_visitor, read_form, wants_json
 from halftone.services.web.words import sentences
 
 if TYPE_CHECKING:
@@ -96,13 +96,15 @@ async def show_search(request: Request) -> Response:
         return RedirectResponse("/", 303)
     if any(params.get(name) for name in ("x", "y", "w", "h")):
         return RedirectResponse(f"/search?{question.make_query()}", 303)
-    desk.turns.check()
+    desk.turns.check(get_visitor(request).id)
     subject, choices = await asyncio.gather(
         searching.find_subject(desk.client, desk.uploads, question),
         holdings.count_choices(desk.client, question.choice),
     )
     language = desk.renderer.choose_language(request)
-    task = asyncio.ensure_future(_search_in_turn(desk, subject=subject, question=question))
+    task = asyncio.ensure_future(
+        _search_in_turn(desk, visitor=get_visitor(request).id, subject=subject, question=question)
+    )
     done, _ = await asyncio.wait({task}, timeout=desk.wait_seconds)
     if done:
         task.result()
@@ -122,8 +124,10 @@ async def show_search(request: Request) -> Response:
     )
 
 
-async def _search_in_turn(desk: Desk, *, subject: Subject, question: Question) -> Answer:
-    async with desk.turns.take():
+async def _search_in_turn(
+    desk: Desk, *, visitor: str, subject: Subject, question: Question
+) -> Answer:
+    async with desk.turns.take(visitor):
         return await searching.search(desk.client, subject, question)
 
 

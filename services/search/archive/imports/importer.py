@@ -13,7 +13,10 @@ from halftone.core import errors, wire
 from halftone.core.bugs import conceal_bug
 from halftone.imaging import tiff
 from halftone.service.decoding import Undecodable
+from halftone.service.access import current_caller
+from halftone.service.turns import Shares
 from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.imports.attendance import Attendance
 from halftone.services.search.archive.imports.batches import BatchImporter, Outages
 from halftone.services.search.archive.imports.claims import NameClaims
 from halftone.services.search.archive.imports.entry import Entry, State
@@ -45,7 +48,7 @@ class Importer:
             "import_records_total", "Imported records", labels=("state",)
         )
         self._under_way = metrics.gauge("imports_in_flight", "Imports under way")
-        self._imports = 0
+        self._shares = Shares(settings.max_concurrent_imports)
         self._tasks: set[asyncio.Task[list[Entry]]] = set()
 
     def drain(self) -> None:
@@ -60,20 +63,21 @@ class Importer:
         A message that cannot be decoded is rejected without row and name, and the others go on.
 
         Raises:
-            errors.ResourceExhausted: Too many imports are running.
+            errors.ResourceExhausted: Too many imports are working.
+            errors.DeadlineExceeded: The stream has sent nothing for long (`IDLE_STREAM`).
             errors.Unavailable: The service is starting or draining, or the store or the embedder
                 did not answer for too long. Records without an acknowledgement must be sent again.
             errors.StorageFull: A disk is full; the same holds for records without one.
         """
         _ = self._holdings.collection  # raises while the service is starting
-        if self._imports >= self._settings.max_concurrent_imports:
-            raise errors.ResourceExhausted(
-                "Too many imports at a time.", retry_after=2.0, reason="TOO_MANY_IMPORTS"
-            )
-        self._imports += 1
+        stream = Attendance(
+            self._shares,
+            caller=current_caller().id,
+            idle_seconds=self._settings.import_idle_seconds,
+        )
         self._under_way.inc()
         try:
-            async with contextlib.aclosing(self._run(requests)) as batches:
+            async with contextlib.aclosing(self._run(stream.attend(requests))) as batches:
                 async for batch in batches:
                     for entry in batch:
                         outcome = entry.outcome
@@ -83,9 +87,10 @@ class Importer:
                             raise outcome
                         response = entry.to_response()
                         self._records.labels(State.Name(response.state).lower()).inc()
-                        yield response
+                        with stream.answering():
+                            yield response
         finally:
-            self._imports -= 1
+            stream.leave()
             self._under_way.dec()
         if self._draining.is_set():
             raise _draining()

@@ -525,7 +525,7 @@ async def test_too_many_searches_at_a_time_are_refused_at_once(settings, embedde
     await asked(embedder, 2)
     error = await error_of(service.search(content=picture(1)))
     assert isinstance(error, errors.ResourceExhausted)
-    assert error.retry_after == pytest.approx(0.1)
+    assert 0.1 <= error.retry_after < 1
     stuck.set()
     assert await asyncio.gather(*waiting) == [[name(1)]] * 2
     assert await service.hits(content=picture(1)) == [name(1)]

@@ -655,3 +655,40 @@ async def test_an_image_above_the_limit_is_refused(settings, embedder):
     (answer,) = await service.add(record(1, content=bytes(1001)))
     assert failure(answer).reason == "TOO_MANY_BYTES"
     await service.stop()
+
+
+async def test_streams_that_send_nothing_keep_nobody_out(settings, embedder):
+    service = Service(
+        settings.model_copy(update={"max_concurrent_imports": 1, "import_idle_seconds": 5.0}),
+        embedder=embedder,
+    )
+    await service.start()
+    idle = [service.stub.ImportImages() for _ in range(8)]
+    await idle[0].write(record(1))
+    assert (await idle[0].read()).state == CREATED
+    # The one that has sent a record has its place for a moment; the others have none.
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                assert states(await service.add(record(2))) == [CREATED]
+                break
+            await asyncio.sleep(0.05)
+    for call in idle:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call.read()
+        error = errors.from_rpc_error(raised.value)
+        assert (type(error), error.reason) == (errors.DeadlineExceeded, "IDLE_STREAM")
+    await service.stop()
+
+
+async def test_a_stream_that_waits_for_the_service_is_not_idle(settings, embedder):
+    service = Service(settings.model_copy(update={"import_idle_seconds": 0.3}), embedder=embedder)
+    await service.start()
+    stuck = asyncio.Event()
+    embedder.before_answer = stuck.wait
+    call = service.stub.ImportImages()
+    await call.write(record(1))
+    await asyncio.sleep(1.0)
+    stuck.set()
+    assert (await call.read()).state == CREATED
+    await service.stop()
