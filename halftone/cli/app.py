@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # These commands have modules of their own, which are imported when they are used: the others work
 # even if their packages are not installed.
 _LAZY: Final = {
+    "audit": ("halftone.cli.audit", "show_audit", "Show who changed what."),
     "compare": ("halftone.cli.compare", "compare", "Compare two images of the archive."),
     "cluster": ("halftone.cli.clusters", "cluster", "Show the life of a picture as a timeline."),
     "clusters": ("halftone.cli.clusters", "clusters", "Group, list and export printings."),

@@ -10,9 +10,10 @@ from typing import Final
 import click
 
 from halftone.cli import output, tables
-from halftone.cli.options import json_option
-from halftone.core import errors, keys
+from halftone.cli.options import find_login_name, json_option
+from halftone.core import audit, errors, keys
 from halftone.core.keys import Key, Scope
+from halftone.core.quotas import parse_quotas
 from halftone.core.settings import AccessSettings, ClientSettings
 from halftone.rendering import texts
 
@@ -34,6 +35,23 @@ def _find_file(path: Path | None) -> Path:
     return path or AccessSettings().keys_file or ClientSettings().data / keys.FILE_NAME
 
 
+def _write_down(action: str, key: Key, *, file: Path) -> None:
+    """Write into the audit log that a key was made or revoked."""
+    settings = AccessSettings()
+    target = settings.audit
+    if "audit" not in settings.model_fields_set or target == audit.LOG:
+        target = str(file.with_name(audit.FILE_NAME))
+    if target:
+        entry = audit.make_entry(
+            action,
+            key=key.id,
+            label=key.label,
+            scopes=sorted(key.scopes),
+            by=find_login_name(),
+        )
+        audit.append(Path(target), entry)
+
+
 @click.group(name="keys")
 def keys_group() -> None:
     """Make, list and revoke keys. Once there is one, every call needs a key.
@@ -53,10 +71,24 @@ def keys_group() -> None:
     help="What it allows; repeat for more. admin allows everything.",
 )
 @click.option("--expires", metavar="WHEN", help="Its end: a day (2027-01-31), or 90d, 12w, 1y.")
+@click.option(
+    "--quota",
+    "quotas",
+    multiple=True,
+    metavar="KIND=NUMBER/TIME",
+    help="What it may use, for example searches=60/minute, megapixels=5000/day, imports=10000/day, "
+    "concurrency=4; repeat for more.  [default: HALFTONE_QUOTAS, or no bound]",
+)
 @_file_option
 @json_option
 def create(
-    *, label: str, scopes: tuple[str, ...], expires: str | None, path: Path | None, as_json: bool
+    *,
+    label: str,
+    scopes: tuple[str, ...],
+    expires: str | None,
+    quotas: tuple[str, ...],
+    path: Path | None,
+    as_json: bool,
 ) -> None:
     """Make a key and print its secret, which is shown only now.
 
@@ -68,7 +100,9 @@ def create(
         label=label,
         scopes=[Scope(scope) for scope in scopes],
         expire_time=None if expires is None else read_end(expires),
+        quotas=parse_quotas(quotas),
     )
+    _write_down("keys create", key, file=file)
     if as_json:
         output.print_json({**_to_json(key), "secret": secret})
         return
@@ -98,6 +132,7 @@ def list_(*, path: Path | None, as_json: bool) -> None:
             ("key", key.id),
             ("label", texts.flatten(key.label)),
             ("scopes", ", ".join(sorted(key.scopes))),
+            *([("quotas", ", ".join(map(str, key.quotas)))] if key.quotas else []),
             ("made", f"{key.create_time:%Y-%m-%d}"),
             ("state", describe_state(key)),
         ]
@@ -109,7 +144,9 @@ def list_(*, path: Path | None, as_json: bool) -> None:
 @_file_option
 def revoke(*, key_id: str, path: Path | None) -> None:
     """Revoke a key. Every service refuses it within a second."""
-    key = keys.revoke(_find_file(path), key_id)
+    file = _find_file(path)
+    key = keys.revoke(file, key_id)
+    _write_down("keys revoke", key, file=file)
     output.say(f"The key {key.id}, for {texts.flatten(key.label)}, is revoked.")
 
 
@@ -146,6 +183,7 @@ def _to_json(key: Key) -> dict[str, object]:
         "id": key.id,
         "label": key.label,
         "scopes": sorted(key.scopes),
+        "quotas": [str(quota) for quota in key.quotas],
         "create_time": key.create_time.isoformat(),
         "expire_time": key.expire_time.isoformat() if key.expire_time else None,
         "revoke_time": key.revoke_time.isoformat() if key.revoke_time else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import getpass
 import math
 import os
 import shlex
@@ -377,3 +378,11 @@ def _suggest(value: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(typed, folded, n=3, cutoff=0.5)
     near += [name for name in folded if typed in name and name not in near]
     return f" Did you mean {' or '.join(repr(folded[name]) for name in near[:3])}?" * bool(near)
+
+
+def find_login_name() -> str:
+    """Return the name of whoever runs the command; "" if it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from halftone.cli.options import (
     archive_option,
     complete_name,
     confirm,
+    find_login_name,
     json_option,
     limit_option,
     yes_option,
@@ -378,11 +378,7 @@ def _find_author() -> str:
     author = ClientSettings().author
     if author:
         return author
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # The user of a container may have no name.
-        return ""
+    return find_login_name()
 
 
 def _phrase(decision: Decision) -> str:

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from halftone.core import errors, files
 from halftone.core.locks import LockHeldError, locked
+from halftone.core.quotas import Quota  # noqa: TC001  # pydantic reads the file of keys by it
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +73,7 @@ class Key:
         create_time: When it was made.
         expire_time: When it ends; None: never.
         revoke_time: When it was revoked; None if it was not.
+        quotas: What it may use; empty: what the settings say.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Key:
     create_time: dt.datetime
     expire_time: dt.datetime | None = None
     revoke_time: dt.datetime | None = None
+    quotas: tuple[Quota, ...] = ()
 
     def allows(self, scope: Scope) -> bool:
         """Return whether the key has a scope."""
@@ -95,7 +98,12 @@ _KEYS: Final = TypeAdapter(tuple[Key, ...])
 
 
 def create(
-    path: Path, *, label: str, scopes: Iterable[Scope], expire_time: dt.datetime | None = None
+    path: Path,
+    *,
+    label: str,
+    scopes: Iterable[Scope],
+    expire_time: dt.datetime | None = None,
+    quotas: Iterable[Quota] = (),
 ) -> tuple[Key, str]:
     """Make a key, store it, and return it with its secret, which is kept nowhere.
 
@@ -104,6 +112,7 @@ def create(
         label: Who or what the key is for.
         scopes: What it allows, at least one.
         expire_time: When it ends; None: never.
+        quotas: What it may use; empty: what the settings say.
 
     Raises:
         errors.InvalidArgument: The label is empty, too long or has control characters, there is no
@@ -132,6 +141,7 @@ def create(
         scopes=wanted,
         create_time=now,
         expire_time=expire_time,
+        quotas=tuple(quotas),
     )
     with _locked(path):
         keys = read(path)

@@ -20,12 +20,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from halftone.core import errors
 from halftone.core.addresses import check_address
 from halftone.core.keys import Scope
+from halftone.core.quotas import Quota, parse_quotas
 
 MIB = 1024 * 1024
 MIN_SERVICE_KEY: Final = 32
 
 # Names of settings with values that nobody may see, and what stands before the host of a URL.
-_SECRET: Final = re.compile(r"key|password|secret|token")
+_SECRET: Final = re.compile(r"key|password|secret|token|storage")
 _CREDENTIALS: Final = re.compile(r"://\S*@")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -120,6 +121,24 @@ class AccessSettings(BaseSettings):
     """Who may ask the services for their health: everybody, or whoever has a key."""
     reflection: Literal["open", "key", "off"] = "open"
     """Who may ask the services which calls they have (gRPC reflection)."""
+
+    quotas: Annotated[tuple[Quota, ...], NoDecode] = ()
+    """What each key may use that has no quotas of its own, separated by commas: `searches`,
+    `megapixels` and `imports` a `minute`, `hour` or `day`, and `concurrency`, for example
+    `searches=60/minute,concurrency=4`."""
+    quotas_storage: str = Field(default="", repr=False)
+    """URL of the Redis server that counts for several processes; empty counts in each process."""
+    audit: str = "log"
+    """Where it is written who changed what: `log` for the log stream, a file, or nowhere if it is
+    empty. `halftone up` writes `audit.jsonl` in its data directory."""
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _parse_quotas(cls, value: object) -> object:
+        try:
+            return parse_quotas(value.split(",")) if isinstance(value, str) else value
+        except errors.InvalidArgument as error:
+            raise ValueError(error.message) from error
 
     @field_validator("keys_file", mode="before")
     @classmethod

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from halftone.core.keys import Key
+    from halftone.core.quotas import Quota
     from halftone.core.settings import AccessSettings, ServerSettings
 
 NO_KEY: Final = "NO_KEY"
@@ -281,6 +282,17 @@ class Access:
         if self._ring is None or not caller.key_id:
             return None
         return self._ring.get(caller.key_id)
+
+    def find_quotas(self, caller: Caller) -> tuple[Quota, ...]:
+        """Return what a caller may use: its key's quotas, or those of the settings.
+
+        Services of ours have none unless they call for somebody.
+        """
+        key = self.find_key(caller)
+        if key is not None:
+            return key.quotas or self.settings.quotas
+        calls_for_itself = caller.is_service and not caller.label
+        return () if calls_for_itself else self.settings.quotas
 
     async def _has_keys(self) -> bool:
         if self._ring is None:

@@ -24,10 +24,12 @@ from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
 from halftone.core.settings import AccessSettings, TlsSettings
 from halftone.core.wire import CHANNEL_OPTIONS
-from halftone.service.access import ABOUT_SERVICES, Access, find_metrics_host
+from halftone.service.access import ABOUT_SERVICES, Access, Caller, find_metrics_host
+from halftone.service.audit import AuditLog, Record, is_audited
 from halftone.service.certificates import read_server_certificate
 from halftone.service.decoding import check_decoded, make_tolerant
 from halftone.service.limits import RESERVED_RPCS, Admission, Limit
+from halftone.service.quotas import Budget, Quotas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -120,7 +122,13 @@ async def serve(service: Service) -> None:
     certificate = await asyncio.to_thread(read_server_certificate, service.tls)
     access = Access(service.access, host=settings.host, has_tls=certificate is not None)
     await access.check_start()
-    interceptor = _Interceptor(metrics=service.metrics, admission=admission, access=access)
+    interceptor = _Interceptor(
+        metrics=service.metrics,
+        admission=admission,
+        access=access,
+        quotas=Quotas(service.access.quotas_storage),
+        audit=AuditLog(service.access.audit),
+    )
     server = grpc.aio.server(
         interceptors=[interceptor],
         # A last resort whose error has no reason: the interceptor refuses calls earlier.
@@ -203,8 +211,18 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
 class _Interceptor(grpc.aio.ServerInterceptor):
     """Asks for keys, binds request ids, limits calls, translates errors, measures and counts."""
 
-    def __init__(self, *, metrics: telemetry.Metrics, admission: Admission, access: Access) -> None:
+    def __init__(
+        self,
+        *,
+        metrics: telemetry.Metrics,
+        admission: Admission,
+        access: Access,
+        quotas: Quotas,
+        audit: AuditLog,
+    ) -> None:
         self._metrics = metrics
+        self._quotas = quotas
+        self._audit = audit
         self._access = access
         self._admission = admission
         self._draining = False
@@ -238,21 +256,24 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         kind = f"{'stream' if received else 'unary'}_{'stream' if sent else 'unary'}"
         behavior = getattr(handler, kind)
 
-        def measured(context: Context) -> contextlib.AbstractAsyncContextManager[None]:
-            return self._measure(details, context, is_stream=received or sent)
+        def measured(
+            request: Any, context: Context
+        ) -> contextlib.AbstractAsyncContextManager[Record]:
+            return self._measure(details, context, request=request, is_stream=received or sent)
 
         async def answer(request: Any, context: Context) -> Any:
-            async with measured(context):
+            async with measured(request, context):
                 return await behavior(check_decoded(request, behavior=behavior), context)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with measured(context):
+            async with measured(request, context) as record:
                 decoded = check_decoded(request, behavior=behavior)
                 async for message in behavior(decoded, context):
                     # A stream may outlive the key that it was opened with.
                     await self._access.admit(
                         details.method, _read_metadata(details), peer=context.peer()
                     )
+                    record.take_answer(message)
                     yield message
 
         # A stream may also be a coroutine that writes to its context, as that of health is.
@@ -268,13 +289,14 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 
     @contextlib.asynccontextmanager
     async def _measure(
-        self, details: Any, context: Context, *, is_stream: bool
-    ) -> AsyncIterator[None]:
+        self, details: Any, context: Context, *, request: Any, is_stream: bool
+    ) -> AsyncIterator[Record]:
         method, metadata = details.method, _read_metadata(details)
         request_id = telemetry.bind_request_id(str(metadata.get(telemetry.REQUEST_ID_KEY, "")))
         context.set_trailing_metadata(((telemetry.REQUEST_ID_KEY, request_id),))
         started = time.perf_counter()
         code, reason = "OK", None
+        caller, record = Caller(), Record(method)
         self._metrics.rpcs_in_flight.inc()
         self._in_flight += 1
         self._none_in_flight.clear()
@@ -286,10 +308,13 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             caller = await self._access.admit(method, metadata, peer=context.peer())
             if method.startswith(ABOUT_SERVICES):
                 # However busy a service is, it says how it is.
-                yield
+                yield record
                 return
+            record.take_request(request)
+            budget = Budget(self._quotas, caller=caller.id, limits=self._access.find_quotas(caller))
             with self._admission.admit(method, streaming=is_stream, caller=caller.id):
-                yield
+                async with budget.spend_on(method.rpartition("/")[2], request):
+                    yield record
         except (asyncio.CancelledError, GeneratorExit):
             code = "CANCELLED"
             raise
@@ -314,6 +339,10 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
             facts = {"reason": reason} if reason else {}
             log("call", method=method, code=code, seconds=round(seconds, 4), **facts)
+            if self._audit.is_kept and is_audited(method):
+                entry = record.make_entry(caller, code=code, reason=reason)
+                # A call that is cancelled is written down all the same.
+                await asyncio.shield(self._audit.write(entry))
 
 
 def _guard_foreign(behavior: Callable[..., Any]) -> Callable[..., Any]:

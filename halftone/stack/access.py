@@ -6,6 +6,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from halftone.core import audit
 from halftone.core.keys import FILE_NAME
 from halftone.core.settings import AccessSettings
 
@@ -30,6 +31,11 @@ def make_environment(data: Path) -> dict[str, str]:
     settings = AccessSettings()
     return {
         "HALFTONE_KEYS_FILE": str((settings.keys_file or data / FILE_NAME).absolute()),
+        "HALFTONE_AUDIT": (
+            settings.audit
+            if "audit" in settings.model_fields_set
+            else str((data / audit.FILE_NAME).absolute())
+        ),
         SERVICE_KEY: settings.service_key or secrets.token_urlsafe(32),
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 from halftone.core import errors, wire
 from halftone.imaging.images import Region
 from halftone.imaging.orientations import orientations
+from halftone.service.quotas import note_pixels
 from halftone.services.embedder.encoders.encoder import EmbeddedImage, InputImage
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
@@ -45,6 +46,9 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         future = self._batcher.submit(pictures, encoder=encoder, time_left=context.time_remaining())
         # A caller who hangs up cancels this coroutine, and through it the batcher's future.
         outcomes = await asyncio.wrap_future(future)
+        await note_pixels(
+            sum(each.width * each.height for each in outcomes if isinstance(each, EmbeddedImage))
+        )
         return embedder_pb2.EmbedImagesResponse(
             results=[
                 _result(outcome, index=index, picture=picture, encoder=encoder)

@@ -25,6 +25,7 @@ from halftone.core.addresses import name_address
 from halftone.core.settings import TlsSettings
 from halftone.core.tls import open_aio_channel
 from halftone.imaging.orientations import UPRIGHT, Orientation
+from halftone.service.quotas import note_pixels
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 if TYPE_CHECKING:
@@ -186,7 +187,11 @@ class Embedder:
         answer = await self._embed(request, patience=patience, deadline=deadline)
         if len(answer.results) != len(images):
             raise errors.Internal("The embedder answered for another number of images.")
-        return [_result(result, model_version=model_version) for result in answer.results]
+        results = [_result(result, model_version=model_version) for result in answer.results]
+        await note_pixels(
+            sum(each.width * each.height for each in results if isinstance(each, ImageDescriptors))
+        )
+        return results
 
     async def _embed(
         self, request: embedder_pb2.EmbedImagesRequest, *, patience: float, deadline: float

@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
+from halftone.core.quotas import Kind
 from halftone.core.wire import IDLE_STREAM
+from halftone.service.quotas import spend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -48,7 +50,7 @@ class Attendance:
 
         Raises:
             errors.ResourceExhausted: There are records, and too many streams work (or too many of
-                this caller's).
+                this caller's); or the caller's quota is used up.
             errors.DeadlineExceeded: Nothing was sent for too long (`IDLE_STREAM`).
         """
         reading: asyncio.Future[search_pb2.ImportImagesRequest | None] | None = None
@@ -63,6 +65,7 @@ class Attendance:
                 if request is None:
                     return
                 self._take_place()
+                await spend(Kind.IMPORTS, 1)
                 self._in_hand += 1
                 yield request
         finally:

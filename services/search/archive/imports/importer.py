@@ -12,8 +12,8 @@ from halftone.archive import records
 from halftone.core import errors, wire
 from halftone.core.bugs import conceal_bug
 from halftone.imaging import tiff
-from halftone.service.decoding import Undecodable
 from halftone.service.access import current_caller
+from halftone.service.decoding import Undecodable
 from halftone.service.turns import Shares
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.imports.attendance import Attendance
