@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -84,6 +85,40 @@ def read_object(path: Path) -> dict[str, Any]:
 def to_json(value: object) -> bytes:
     """Return the bytes of a JSON file that people may look into."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def open_beneath(root: Path, inside: Path) -> int:
+    """Open a file below a folder for reading, and return its descriptor.
+
+    Each folder on the way is opened from within the one before it, and none may be a link. So
+    nobody who can write below the root leads this elsewhere, at whatever moment a folder is swapped
+    for a link. Opening a pipe does not wait.
+
+    Args:
+        root: The folder, which is trusted.
+        inside: The file's path relative to it, without `..`.
+
+    Raises:
+        OSError: A part of the path is missing, or a link (ELOOP), or no folder (ENOTDIR).
+    """
+    *folders, name = inside.parts
+    if ".." in inside.parts or inside.is_absolute():
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(inside))
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in folders:
+            try:
+                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            except NotADirectoryError as error:
+                # A link to a folder is no folder either.
+                if stat.S_ISLNK(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(inside)) from error
+                raise
+            os.close(folder)
+            folder = inner
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def with_folders(path: Path) -> Path:

@@ -40,12 +40,15 @@ def copy_beside(source: Path, *, directory: Path) -> Iterator[Path]:
 
     Raises:
         errors.StorageFull: The disk is full.
+        errors.InvalidArgument: There is a symbolic link in the directory.
     """
     directory.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(directory)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=directory))
     try:
-        copy = shutil.copytree(source, staging / "version")
+        # Links are copied as links, so that nothing outside of the source is read through them.
+        copy = shutil.copytree(source, staging / "version", symlinks=True)
+        _refuse_links(copy, source=source)
         # A staging directory is often private; other users' processes read models.
         for path in (copy, *copy.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -59,6 +62,17 @@ def copy_beside(source: Path, *, directory: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_links(copy: Path, *, source: Path) -> None:
+    for path in copy.rglob("*"):
+        if path.is_symlink():
+            raise errors.InvalidArgument(
+                f"{source / path.relative_to(copy)} is a symbolic link; a model version holds "
+                "files alone.",
+                field="source",
+                reason="SYMBOLIC_LINK",
+            )
 
 
 def _remove_abandoned(directory: Path) -> None:

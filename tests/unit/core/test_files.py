@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import errno
 import os
 import tempfile
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +53,56 @@ def test_a_path_that_cannot_be_taken_is_named_and_nothing_stays_behind(write, tm
             write(path)
         assert (caught.value.filename, caught.value.filename2) == (str(path), None)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def read_beneath(root, inside):
+    with os.fdopen(files.open_beneath(root, Path(inside)), "rb") as file:
+        return file.read()
+
+
+def test_a_file_is_opened_below_its_root_and_through_no_link(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "a" / "b").mkdir(parents=True)
+    outside.mkdir()
+    (root / "a" / "b" / "file").write_bytes(b"inside")
+    (outside / "file").write_bytes(b"outside")
+    (root / "folder").symlink_to(outside)
+    (root / "a" / "link").symlink_to(outside / "file")
+    assert read_beneath(root, "a/b/file") == b"inside"
+    for inside in ("folder/file", "a/link"):
+        with pytest.raises(OSError, match="symbolic link") as raised:
+            read_beneath(root, inside)
+        assert raised.value.errno == errno.ELOOP
+    for inside in ("../outside/file", str(outside / "file"), "a/b/none", "a/b/file/more"):
+        with pytest.raises(OSError, match=r"\[Errno"):
+            read_beneath(root, inside)
+
+
+def test_a_folder_that_is_swapped_for_a_link_leads_nowhere_else(tmp_path):
+    """At whatever moment: checking first and opening afterwards reads the file outside."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder, content in ((root / "a", b"inside"), (outside, b"outside")):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(content)
+    stop = threading.Event()
+
+    def swap():
+        while not stop.is_set():
+            (root / "a").rename(tmp_path / "aside")
+            (root / "a").symlink_to(outside)
+            (root / "a").unlink()
+            (tmp_path / "aside").rename(root / "a")
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        swapping = pool.submit(swap)
+        read, refused = 0, 0
+        try:
+            while read < 200 or refused < 200:
+                try:
+                    assert read_beneath(root, "a/file") == b"inside"
+                    read += 1
+                except OSError:
+                    refused += 1
+        finally:
+            stop.set()
+        swapping.result()

@@ -256,6 +256,27 @@ def test_install_copies_verifies_and_activates(registry: Registry, staging: Path
         registry.install(staging)
 
 
+@pytest.mark.parametrize("name", ["report/index.html", "model.safetensors", "more"])
+def test_a_link_in_a_version_is_refused(registry: Registry, staging: Path, tmp_path: Path, name):
+    """What it leads to is neither read nor made readable for everybody."""
+    version = registry.publish(staging, name="starter")
+    source = tmp_path / "elsewhere" / "starter" / "1"
+    shutil.copytree(version.directory, source)
+    secret = tmp_path / "secret"
+    if (source / name).exists():
+        shutil.copy(source / name, secret)
+        (source / name).unlink()
+    else:
+        secret.write_text("of somebody else")
+    secret.chmod(0o600)
+    (source / name).symlink_to(secret)
+    other = Registry(tmp_path / "other")
+    with pytest.raises(errors.InvalidArgument, match="symbolic link"):
+        other.install(source)
+    assert other.list() == []
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     "tamper",
     [

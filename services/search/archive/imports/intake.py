@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from halftone.archive import manifests
-from halftone.core import errors, wire
+from halftone.core import errors, files, wire
 from halftone.imaging import images
 
 if TYPE_CHECKING:
@@ -57,29 +58,35 @@ def _read_file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
         raise errors.InvalidArgument(
             "path: this server takes no paths; send the image's bytes.", field="path"
         )
-    located = _find(path, roots=roots)
+    root, located = _find(path, roots=roots)
     try:
-        # The file may be replaced after the check: refuse a link, and do not block on a pipe.
-        descriptor = os.open(located, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        # The file, or a folder on the way, may be replaced after the check.
+        descriptor = files.open_beneath(root, located.relative_to(root))
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise errors.InvalidArgument(f"path: {path!r} is not a file.", field="path")
             return file.read(limit + 1)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise errors.InvalidArgument(
+                f"path: {path!r} leads through a symbolic link.",
+                field="path",
+                reason="SYMBOLIC_LINK",
+            ) from error
         raise errors.InvalidArgument(
             f"path: {path!r} cannot be read: {error.strerror}.", field="path"
         ) from error
 
 
-def _find(path: str, *, roots: tuple[Path, ...]) -> Path:
-    """Return the path of a file in the first root that has it.
+def _find(path: str, *, roots: tuple[Path, ...]) -> tuple[Path, Path]:
+    """Return the first root that has a file, and the file's path.
 
     An absolute path is returned as it is.
     """
     refused: list[errors.InvalidArgument] = []
     for root in roots:
         try:
-            return manifests.file_below(root, relative=path, field="path")
+            return root, manifests.file_below(root, relative=path, field="path")
         except errors.InvalidArgument as error:
             refused.append(error)
     # An error about an unusable file is more helpful than one about a root without the file.
