@@ -5,8 +5,8 @@
 #
 # Each NAME gets FOLDER/NAME.pem and FOLDER/NAME.key, valid for NAME, localhost and loopback; a service and
 # whoever calls it trust FOLDER/ca.pem. A second call keeps the authority and makes new certificates, which the
-# running services take at once. Keep FOLDER/ca.key where no service can read it. For the page, a certificate of a
-# public authority is better: browsers trust it.
+# running services take at once. The authority's own key lies beside it, in FOLDER-authority, for no service to read.
+# For the page, a certificate of a public authority is better: browsers trust it.
 set -eu
 umask 077
 
@@ -17,12 +17,13 @@ fi
 folder=$1
 shift
 days=${DAYS:-397}
-mkdir -p "$folder"
+mkdir -p "$folder" "$folder-authority"
+authority=$(cd "$folder-authority" && pwd)
 cd "$folder"
 
-if [ ! -e ca.key ]; then
-    openssl ecparam -name prime256v1 -genkey -noout -out ca.key
-    openssl req -x509 -new -sha256 -key ca.key -days 3650 -subj "/CN=Halftone authority" \
+if [ ! -e "$authority/ca.key" ]; then
+    openssl ecparam -name prime256v1 -genkey -noout -out "$authority/ca.key"
+    openssl req -x509 -new -sha256 -key "$authority/ca.key" -days 3650 -subj "/CN=Halftone authority" \
         -addext "keyUsage=critical,keyCertSign,cRLSign" -out ca.pem
     chmod 644 ca.pem
 fi
@@ -35,7 +36,8 @@ keyUsage=critical,digitalSignature
 extendedKeyUsage=serverAuth,clientAuth
 subjectAltName=DNS:$name,DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1
 EOF
-    openssl x509 -req -sha256 -in "$name.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days "$days" \
+    openssl x509 -req -sha256 -in "$name.csr" -CA ca.pem -CAkey "$authority/ca.key" \
+        -CAserial "$authority/ca.srl" -CAcreateserial -days "$days" \
         -extfile "$name.ext" -out "$name.pem.new" 2> /dev/null
     mv "$name.key.new" "$name.key"
     mv "$name.pem.new" "$name.pem"

@@ -29,8 +29,11 @@ _RECENT_SECONDS: Final = 5.0
 """A caller who was refused counts for so long as one who wants a share."""
 _WEIGHT: Final = 0.2
 """The weight of the newest time in the mean time of a piece of work."""
-_DEVIATIONS: Final = 2.0
+_DEVIATIONS: Final = 3.0
 """A piece of work is expected to take its mean time, and so many mean deviations more."""
+_CAUTION: Final = 1.2
+"""The wait is expected to be so much longer than what is in the queue: others come meanwhile, who
+have their turn first."""
 _FIRST_SECONDS: Final = 0.3
 """What a piece of work is taken to need before one has ended."""
 _SHORTEST_RETRY: Final = 0.1
@@ -219,7 +222,7 @@ class Turns:
             raise
         # Others came since, whose turn was before.
         left = deadline - time.monotonic()
-        if left < self._mean:
+        if left < self._mean + self._deviation:
             self._leave(waiting.caller, slots=waiting.slots)
             raise errors.ResourceExhausted(
                 "Others had their turn first, and the rest of the time is too short for an answer.",
@@ -270,7 +273,8 @@ class Turns:
         # Of every other caller as much comes first as of this one, itself included.
         before = own + sum(min(other, own + cost) for other in costs.values())
         # What runs is half done.
-        return self._seconds * (before + self._running.total() / 2) / self._at_once
+        seconds = self._seconds * (before + self._running.total() / 2) / self._at_once
+        return _CAUTION * seconds
 
     def _measure(self, seconds: float) -> None:
         if not self._mean:

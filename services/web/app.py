@@ -61,14 +61,36 @@ _REGION_FIELDS = ("region", "x", "y", "w", "h")
 _FORM_BYTES = 1 << 20
 
 
+class GuardedRoute(Route):
+    """An address that asks visitors for scopes, once there are keys.
+
+    Args:
+        path: The address.
+        handler: Answers visitors who have them.
+        scopes: The scopes.
+        methods: How it is called; None: it is read.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: keys.Handler,
+        *,
+        scopes: tuple[Scope, ...],
+        methods: list[str] | None = None,
+    ) -> None:
+        super().__init__(path, keys.guard(handler, *scopes), methods=methods)
+        self.scopes = scopes
+
+
 def _show(path: str, handler: keys.Handler, *scopes: Scope) -> Route:
     """Return an address that is read, for visitors with these scopes."""
-    return Route(path, keys.guard(handler, *scopes))
+    return GuardedRoute(path, handler, scopes=scopes)
 
 
 def _take(path: str, handler: keys.Handler, *scopes: Scope) -> Route:
     """Return an address to which forms are sent, for visitors with these scopes."""
-    return Route(path, keys.guard(handler, *scopes), methods=["POST"])
+    return GuardedRoute(path, handler, scopes=scopes, methods=["POST"])
 
 
 # The scopes are those of the calls that a handler makes (`halftone.service.access`).

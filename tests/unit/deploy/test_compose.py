@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 EDGE = yaml.safe_load((ROOT / "docker-compose.edge.yml").read_text())
 GPU = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())
+GUARDED = yaml.safe_load((ROOT / "docker-compose.guarded.yml").read_text())
 DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
 PREFIXES = {
     "HALFTONE_EMBEDDER_": settings.EmbedderSettings,
@@ -25,11 +27,13 @@ PREFIXES = {
     "HALFTONE_MODELS_": settings.ModelSettings,
     "HALFTONE_TRAINER_": settings.TrainerSettings,
     "HALFTONE_WEB_": settings.WebSettings,
+    "HALFTONE_TLS_": settings.TlsSettings,
     "HALFTONE_": settings.AccessSettings,
 }
 # Where the two stacks are meant to differ; everything else keeps its default.
 DIFFERENT_ON_PURPOSE = {
     ("AccessSettings", "private_network"),
+    ("AccessSettings", "keys_file"),
     ("EmbedderSettings", "host"),
     ("EmbedderSettings", "device"),
     ("SearchSettings", "host"),
@@ -54,7 +58,7 @@ DIFFERENT_ON_PURPOSE = {
 
 
 def environments():
-    for file in (COMPOSE, EDGE, GPU):
+    for file in (COMPOSE, EDGE, GPU, GUARDED):
         for name, service in file["services"].items():
             for variable, value in service.get("environment", {}).items():
                 if variable.startswith("HALFTONE_"):
@@ -67,6 +71,8 @@ def test_every_variable_is_a_setting_and_differs_only_on_purpose(service, variab
     prefix = next(prefix for prefix in PREFIXES if variable.startswith(prefix))
     cls, field = PREFIXES[prefix], variable.removeprefix(prefix).lower()
     assert field in cls.model_fields
+    if cls is settings.TlsSettings or ":?" in value:
+        return  # files and secrets, of which there is no default
     # What the operator sets takes the place of the default.
     value = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
     parsed = getattr(cls(**{field: value}), field)
@@ -150,6 +156,35 @@ def test_without_a_qdrant_server_nothing_else_differs():
     assert not any("qdrant" in each.get("depends_on", ()) for each in COMPOSE["services"].values())
 
 
+def test_beyond_this_host_there_are_keys_and_tls_everywhere():
+    """Every service of ours is guarded, with a certificate that the script makes, and no other."""
+    ours = {
+        name
+        for name, service in COMPOSE["services"].items()
+        if "HALFTONE_PRIVATE_NETWORK" in service.get("environment", {})
+    }
+    assert set(GUARDED["services"]) == ours
+    for name, service in GUARDED["services"].items():
+        environment = service["environment"]
+        assert environment["HALFTONE_PRIVATE_NETWORK"] == "0"
+        assert environment["HALFTONE_KEYS_FILE"] == "/etc/halftone/keys/keys.json"
+        assert ":?" in environment["HALFTONE_SERVICE_KEY"]
+        certificate = environment["HALFTONE_TLS_CERTIFICATE"]
+        own = name.removesuffix("-worker")
+        assert certificate == f"/etc/halftone/certificates/{own}.pem"
+        assert environment["HALFTONE_TLS_KEY"] == certificate.replace(".pem", ".key")
+        # Files would be mounted as they are at the start, and not as they are renewed.
+        targets = {volume.rsplit(":", 2)[1] for volume in service["volumes"]}
+        assert targets == {"/etc/halftone/certificates", "/etc/halftone/keys"}
+    # What no client calls asks for certificates.
+    assert (
+        GUARDED["services"]["embedder"]["environment"]["HALFTONE_TLS_REQUIRE_CERTIFICATES"] == "1"
+    )
+    operations = (ROOT / "docs/operations.md").read_text()
+    assert "docker compose -f docker-compose.yml -f docker-compose.guarded.yml up" in operations
+    assert "deploy/tls/make-certificates.sh certificates embedder search trainer web" in operations
+
+
 def test_the_base_image_is_the_same_everywhere():
     assert f"ARG PYTHON_IMAGE={PYTHON}\n" in DOCKERFILE
     for service in COMPOSE["services"].values():
@@ -178,11 +213,18 @@ def test_no_directive_names_an_image_that_engines_would_have_to_pull():
 @pytest.mark.skipif(
     shutil.which("docker-compose") is None, reason="docker-compose is not installed"
 )
-@pytest.mark.parametrize("others", [(), ("edge",), ("gpu",), ("edge", "gpu")])
+@pytest.mark.parametrize(
+    "others", [(), ("edge",), ("gpu",), ("edge", "gpu"), ("guarded",), ("edge", "guarded")]
+)
 def test_a_compose_implementation_accepts_it(others):
     files = ["docker-compose.yml", *(f"docker-compose.{other}.yml" for other in others)]
     command = ["docker-compose", *(word for file in files for word in ("-f", file))]
     done = subprocess.run(
-        [*command, "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, "config", "--quiet"],
+        cwd=ROOT,
+        env=os.environ | {"HALFTONE_SERVICE_KEY": "s" * 40},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
