@@ -10,6 +10,7 @@ import numpy as np
 from halftone.core import errors, wire
 from halftone.imaging.images import Region
 from halftone.imaging.orientations import orientations
+from halftone.service.access import current_caller
 from halftone.service.quotas import note_pixels
 from halftone.services.embedder.encoders.encoder import EmbeddedImage, InputImage
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
@@ -43,7 +44,12 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         """Embed up to 64 images and return one result for each, in order."""
         pictures = _pictures(request)
         encoder = self._models.get(request.model_version)
-        future = self._batcher.submit(pictures, encoder=encoder, time_left=context.time_remaining())
+        future = self._batcher.submit(
+            pictures,
+            encoder=encoder,
+            time_left=context.time_remaining(),
+            caller=current_caller().id,
+        )
         # A caller who hangs up cancels this coroutine, and through it the batcher's future.
         outcomes = await asyncio.wrap_future(future)
         await note_pixels(

@@ -170,9 +170,9 @@ def test_a_revoked_key_is_refused_by_every_process_within_a_second(guarded):
 def test_the_client_works_with_certificates_and_keys_of_the_environment(guarded, monkeypatch):
     monkeypatch.setenv("HALFTONE_KEY", guarded.secrets[Scope.READ][1])
     with Client(guarded.addresses.search) as client:
-        assert list(client.images()) == []
+        assert list(client.list()) == []
         with pytest.raises(errors.PermissionDenied):
-            client.delete_images(["archives/a/images/1"])
+            client.delete(["archives/a/images/1"])
 
 
 def test_no_secret_is_in_a_log_a_listing_or_an_error(guarded):

@@ -110,7 +110,12 @@ class Batcher:
             self.ended.set_result(None)
 
     def submit(
-        self, pictures: Sequence[InputImage], *, encoder: Encoder, time_left: float | None = None
+        self,
+        pictures: Sequence[InputImage],
+        *,
+        encoder: Encoder,
+        time_left: float | None = None,
+        caller: str = "",
     ) -> concurrent.futures.Future[list[ImageOutcome]]:
         """Accept a request, or refuse it at once.
 
@@ -118,6 +123,7 @@ class Batcher:
             pictures: The images, at least one.
             encoder: The encoder that embeds them.
             time_left: Seconds until the caller gives up; None means never.
+            caller: What tells the caller apart from others, who have their turns as well.
 
         Returns:
             A future of one outcome for each picture, in order. Cancelling it drops the work. It
@@ -137,6 +143,7 @@ class Batcher:
             outcomes=[None] * len(pictures),
             unanswered=len(pictures),
             request_id=telemetry.request_id(),
+            caller=caller,
         )
         self._schedule.admit(request, pictures, time_left=time_left)
         request.future.add_done_callback(lambda _: self._forget(request))

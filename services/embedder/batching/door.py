@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
+from halftone.service.turns import Shares
 
 if TYPE_CHECKING:
     from halftone.services.embedder.metrics import EmbedderMetrics
@@ -38,21 +39,24 @@ class Door:
     def __init__(self, *, limits: Limits, metrics: EmbedderMetrics) -> None:
         self._limits = limits
         self._metrics = metrics
+        self._shares = Shares(limits.max_queue_items)
         self._items = 0
         self._bytes = 0
         self._seconds_per_item = 0.0
         self._last_batch_ended = 0.0
 
-    def enter(self, *, items: int, size: int, time_left: float | None) -> None:
+    def enter(self, *, items: int, size: int, time_left: float | None, caller: str = "") -> None:
         """Admit a request, or refuse it.
 
         Args:
             items: The number of its items.
             size: The number of bytes of its images.
             time_left: Seconds until the caller gives up; None means never.
+            caller: What tells the caller apart from others; empty if nothing does.
 
         Raises:
-            errors.ResourceExhausted: There is no room, or the deadline would pass in the queue.
+            errors.ResourceExhausted: There is no room, or what is left of it is for others, or the
+                deadline would pass in the queue.
         """
         limits = self._limits
         if items > limits.max_queue_items or size > limits.max_queue_bytes:
@@ -68,6 +72,11 @@ class Door:
             # How many of the waiting items hold how many bytes is not known.
             excess = self._items if too_large > 0 else too_many
             raise self._refusal("QUEUE_FULL", "The embedder's queue is full.", items=excess)
+        if caller and not self._shares.has_room(caller):
+            held = self._shares.held_by(caller)
+            raise self._refusal(
+                "QUEUE_FULL", "What is left of the embedder's queue is for others.", items=held
+            )
         # A request that cannot be answered in time would be decoded and embedded for nobody.
         wait = self._items * self._seconds_per_item
         if time_left is not None and self._items >= limits.max_batch and wait > time_left:
@@ -76,15 +85,18 @@ class Door:
                 f"The queue needs about {wait:.1f} s; the deadline is in {time_left:.1f} s.",
                 items=self._items,
             )
+        self._shares.take(caller, items)
         self._account(items=items, size=size)
 
-    def leave(self, *, items: int, size: int) -> None:
+    def leave(self, *, items: int, size: int, caller: str = "") -> None:
         """Remove an admitted request from the count, however it ended.
 
         Args:
             items: The number of its items, as in `enter`.
             size: The number of bytes of its images, as in `enter`.
+            caller: Its caller, as in `enter`.
         """
+        self._shares.give_back(caller, items)
         self._account(items=-items, size=-size)
 
     def measure(self, *, items: int, accepted: float) -> None:

@@ -111,7 +111,12 @@ class Schedule:
                     reason="DRAINING",
                     retry_after=1.0,
                 )
-            self._door.enter(items=request.items, size=request.size, time_left=time_left)
+            self._door.enter(
+                items=request.items,
+                size=request.size,
+                time_left=time_left,
+                caller=request.caller,
+            )
             self._live.add(request)
             for index, picture in enumerate(pictures):
                 self._undecoded.add(request, Work(request=request, index=index, picture=picture))
@@ -121,7 +126,7 @@ class Schedule:
         """Drop the rest of a request that has ended. Called once for each request."""
         with self._lock:
             self._live.discard(request)
-            self._door.leave(items=request.items, size=request.size)
+            self._door.leave(items=request.items, size=request.size, caller=request.caller)
             self._undecoded.drop(request)
             turns = self._ready.get(request.encoder)
             if turns is not None:

@@ -37,6 +37,7 @@ class Request:
         outcomes: The outcome of each image, in order; None while there is none.
         unanswered: How many outcomes are None.
         request_id: The id of the request, for the log.
+        caller: What tells the caller apart from others.
         future: The future that gets the outcomes, or an error.
     """
 
@@ -48,6 +49,7 @@ class Request:
     outcomes: list[ImageOutcome | None]
     unanswered: int
     request_id: str = ""
+    caller: str = ""
     future: concurrent.futures.Future[list[ImageOutcome]] = field(
         default_factory=concurrent.futures.Future
     )
@@ -108,32 +110,44 @@ class Batch:
 
 
 class Turns(Generic[T]):
-    """A queue that serves requests in turns. The entries of each request stay in order."""
+    """A queue that serves callers in turns, and the requests of each in turns.
+
+    The entries of each request stay in order.
+    """
 
     def __init__(self) -> None:
-        self._lanes: collections.OrderedDict[Request, collections.deque[T]] = (
-            collections.OrderedDict()
-        )
+        self._callers: collections.OrderedDict[
+            str, collections.OrderedDict[Request, collections.deque[T]]
+        ] = collections.OrderedDict()
         self.count = 0
 
     def add(self, request: Request, entry: T) -> None:
         """Add an entry to the end of its request's line."""
-        self._lanes.setdefault(request, collections.deque()).append(entry)
+        lanes = self._callers.setdefault(request.caller, collections.OrderedDict())
+        lanes.setdefault(request, collections.deque()).append(entry)
         self.count += 1
 
     def take(self) -> T:
-        """Remove and return an entry of the next request.
+        """Remove and return an entry of the next request of the next caller.
 
         Raises:
             KeyError: The queue is empty.
         """
-        request, lane = self._lanes.popitem(last=False)
+        caller, lanes = self._callers.popitem(last=False)
+        request, lane = lanes.popitem(last=False)
         entry = lane.popleft()
         if lane:
-            self._lanes[request] = lane
+            lanes[request] = lane
+        if lanes:
+            self._callers[caller] = lanes
         self.count -= 1
         return entry
 
     def drop(self, request: Request) -> None:
         """Remove all entries of a request."""
-        self.count -= len(self._lanes.pop(request, ()))
+        lanes = self._callers.get(request.caller)
+        if lanes is None:
+            return
+        self.count -= len(lanes.pop(request, ()))
+        if not lanes:
+            del self._callers[request.caller]
