@@ -26,6 +26,10 @@ _MOST_SCANS: Final = 64
 _MOST_SCANNED_PIXELS: Final = 3_200_000_000
 """Each scan passes over all pixels: 32 scans of the largest picture that is read."""
 _FEW_SCANS: Final = 16
+"""Scans that every picture may have. Programs make about ten."""
+_FEW_BLOCKS: Final = 10_000
+_SMALL_BLOCK: Final = 32
+"""Bytes. The blocks of a GIF's pixels have 255, but for the last."""
 _MOST_PNG_CHUNKS: Final = 32_768
 _MOST_PNG_METADATA: Final = 2_048
 _MOST_WEBP_CHUNKS: Final = 4_096
@@ -35,9 +39,12 @@ _MOST_GIF_BLOCKS: Final = 200_000
 
 _EXIF: Final = b"Exif\0\0"
 # What ends a scan: a marker that is no byte of data and no restart.
+_FRAME_BYTES: Final = 6
+_COEFFICIENT_BYTES: Final = 2
 _END_OF_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 _FRAMES: Final = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), 0xCD, 0xCE))
+_PROGRESSIVE: Final = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _WITHOUT_LENGTH: Final = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
@@ -67,7 +74,8 @@ class _Segment(NamedTuple):
 
 
 def _check_jpeg(content: bytes) -> int:
-    exifs = size = pixels = 0
+    exifs = size = pixels = components = 0
+    progressive = False
     for segment in _walk_jpeg(content, start=2, what="markers"):
         if segment.marker == _APP1 and content.startswith(_EXIF, segment.start):
             exifs, size = exifs + 1, size + segment.end - segment.start
@@ -75,16 +83,17 @@ def _check_jpeg(content: bytes) -> int:
                 raise refuse("JPEG", "EXIF blocks", most=_MOST_EXIF_BLOCKS)
             if size > _MOST_EXIF_BYTES:
                 raise refuse("JPEG", "bytes of EXIF", most=_MOST_EXIF_BYTES)
-            directories.check(content[segment.start + len(_EXIF) : segment.end], kind="EXIF")
-        elif segment.marker in _FRAMES and segment.end - segment.start >= 5:  # noqa: PLR2004 - precision, height, width
-            height, width = struct.unpack_from(">HH", content, segment.start + 1)
+            directories.check(content[segment.start + len(_EXIF) : segment.end], kind="JPEG")
+        elif segment.marker in _FRAMES and segment.end - segment.start >= _FRAME_BYTES:
+            _, height, width, components = struct.unpack_from(">BHHB", content, segment.start)
             pixels = max(pixels, height * width)
-        elif segment.marker == _SCAN:
-            # Nearly all pictures end here: data of a scan cannot contain a marker by chance, and
-            # this counts those of embedded previews, too.
-            if content.count(b"\xff\xda", segment.start) >= _FEW_SCANS:
-                _check_scans(content, segment.end, pixels=pixels)
-            break
+            progressive = progressive or segment.marker in _PROGRESSIVE
+        elif segment.marker == _SCAN and segment.start < len(content):
+            if not progressive and content[segment.start] >= components:
+                return 0  # a single scan, decoded row by row
+            _check_scans(content, segment.end, pixels=pixels)
+            # All coefficients are kept until the last scan, whatever size was asked for.
+            return _COEFFICIENT_BYTES * pixels * components
     return 0
 
 
@@ -109,7 +118,7 @@ def _walk_jpeg(content: bytes, *, start: int, what: str) -> Iterator[_Segment]:
                 if end + 2 > len(content):
                     return
                 end += max(2, int.from_bytes(content[end : end + 2], "big"))
-            yield _Segment(marker, min(found + 4, end), end)
+            yield _Segment(marker, min(found + 4, end), min(end, len(content)))
             at = end
         if markers > _MOST_MARKERS:
             raise refuse("JPEG", what, most=_MOST_MARKERS)
@@ -154,7 +163,7 @@ def _check_png(content: bytes) -> int:
         if metadata > _MOST_PNG_METADATA:
             raise refuse("PNG", "chunks that are no pixels", most=_MOST_PNG_METADATA)
         if name == b"eXIf":
-            directories.check(content[at + 8 : at + 8 + length], kind="EXIF")
+            directories.check(content[at + 8 : at + 8 + length], kind="PNG")
         at += 12 + length
     return 0
 
@@ -168,7 +177,7 @@ def _check_webp(content: bytes) -> int:
             raise refuse("WebP", "chunks", most=_MOST_WEBP_CHUNKS)
         if name == b"EXIF":
             block = content[at + 8 : at + 8 + length]
-            directories.check(block.removeprefix(_EXIF), kind="EXIF")
+            directories.check(block.removeprefix(_EXIF), kind="WebP")
         at += 8 + length + length % 2
     return 0
 
@@ -190,8 +199,12 @@ def _check_gif(content: bytes) -> int:
             images += 1
             if images > 1 or at + 9 > len(content):
                 return 0
-            at += 10 + _colours(content[at + 8])
-            at, blocks = _skip_blocks(content, at, most=_MOST_GIF_BLOCKS)
+            start = at + 10 + _colours(content[at + 8])
+            at, blocks = _skip_blocks(content, start, most=_FEW_BLOCKS)
+            if blocks > _FEW_BLOCKS:
+                if at - start < _SMALL_BLOCK * blocks:
+                    raise refuse("GIF", "blocks of a few bytes", most=_FEW_BLOCKS)
+                at, blocks = _skip_blocks(content, start, most=_MOST_GIF_BLOCKS)
         else:
             junk += 1
         for number, what, most in (

@@ -47,16 +47,19 @@ class _Tag(NamedTuple):
 
 
 def check(block: bytes, *, kind: str) -> None:
-    """Refuse a block of EXIF, or a file of TIFF, with directories that are too expensive to read.
+    """Refuse a file with a block of EXIF that is too expensive to read.
+
+    A damaged block costs its picture nothing but the orientation, so only what Pillow would read
+    counts.
 
     Args:
         block: The bytes, from the byte order on.
-        kind: What it is called in the refusal.
+        kind: The format of the file.
 
     Raises:
         errors.ImageRejected: There are too many tags or values (`TOO_EXPENSIVE`).
     """
-    for _ in _read(block, kind=kind):
+    for _ in _read(block, kind=kind, where=" of EXIF"):
         pass
 
 
@@ -72,7 +75,7 @@ def check_picture(content: bytes) -> int:
     """
     order = "<" if content.startswith(b"II") else ">"
     tags: dict[int, _Tag] = {}
-    for main, tag in _read(content, kind="TIFF"):
+    for main, tag in _read(content, kind="TIFF", where=""):
         if main:
             tags[tag.number] = tag
 
@@ -104,24 +107,29 @@ def check_picture(content: bytes) -> int:
     return across * down * (samples // planes) * -(-max(1, get(_BITS, 1)) // 8)
 
 
-def _read(content: bytes, *, kind: str) -> Iterator[tuple[bool, _Tag]]:
+def _read(content: bytes, *, kind: str, where: str) -> Iterator[tuple[bool, _Tag]]:
     """Yield the tags of the first directory (True) and of those it links to (False)."""
     try:
         layout = tiff.read_layout(content)
     except struct.error:
         return
-    waiting, seen, copied = [(layout.directory, True)], set[int](), 0
+    waiting, seen, copied, count = [(layout.directory, True)], set[int](), 0, 0
     while waiting:
         directory, main = waiting.pop()
         if directory in seen or len(seen) == _MOST_DIRECTORIES:
             continue
         seen.add(directory)
         try:
-            for tag in _walk(content, directory, layout=layout, kind=kind):
-                size = tiff.SIZES.get(tag.type, 1) * tag.length
+            for tag in _walk(content, directory, layout=layout):
+                count += 1
+                if count > _MOST_TAGS:
+                    raise refuse(kind, f"tags{where}", most=_MOST_TAGS)
+                size = tiff.SIZES[tag.type] * tag.length
                 copied += max(0, min(size, len(content) - tag.at))
                 if copied > len(content) + _SPARE_BYTES:
-                    raise refuse(kind, "bytes in its tags", most=len(content))
+                    raise refuse(
+                        kind, f"bytes in its tags{where}", most=len(content) + _SPARE_BYTES
+                    )
                 _check_tag(tag, kind=kind)
                 if tag.number in _LINKS and tag.length == 1:
                     link = _get_largest(content, tag, order=layout.order, default=0)
@@ -132,16 +140,17 @@ def _read(content: bytes, *, kind: str) -> Iterator[tuple[bool, _Tag]]:
             continue
 
 
-def _walk(content: bytes, directory: int, *, layout: tiff.Layout, kind: str) -> Iterator[_Tag]:
+def _walk(content: bytes, directory: int, *, layout: tiff.Layout) -> Iterator[_Tag]:
+    """Yield the tags of a directory whose type is known; nobody reads the others' values."""
     (count,) = tiff.unpack(layout.order + layout.tags, content, directory)
-    if count > _MOST_TAGS:
-        raise refuse(kind, "tags", most=_MOST_TAGS, number=count)
     place = struct.calcsize(layout.order + layout.offset)
     for number in range(count):
         start = layout.find_tag(directory, number=number)
         tag, form, length = tiff.unpack(layout.order + layout.tag, content, start)
+        if form not in tiff.SIZES:
+            continue
         at = start + struct.calcsize(layout.order + layout.tag)
-        if tiff.SIZES.get(form, 1) * length > place:
+        if tiff.SIZES[form] * length > place:
             (at,) = tiff.unpack(layout.order + layout.offset, content, at)
         yield _Tag(tag, form, length, at)
 

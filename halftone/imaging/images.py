@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from PIL import (
     BmpImagePlugin,
@@ -100,6 +100,39 @@ def decode(
         errors.ImageRejected: The picture is refused; the `reason` is one of this module's
             constants.
     """
+    return decode_sized(
+        content,
+        max_pixels=max_pixels,
+        max_bytes=max_bytes,
+        target=target,
+        region=region,
+        luminance=luminance,
+        reserve=reserve,
+    ).image
+
+
+class Decoded(NamedTuple):
+    """A decoded picture, and the width and height of the whole upright picture in full."""
+
+    image: Image.Image
+    full_size: tuple[int, int]
+
+
+def decode_sized(
+    content: bytes,
+    *,
+    max_pixels: int,
+    max_bytes: int | None = None,
+    target: int | None = None,
+    region: Region | None = None,
+    luminance: bool = False,
+    reserve: Reserve | None = None,
+) -> Decoded:
+    """Decode a picture as `decode` does, and return its full size as well.
+
+    Raises:
+        errors.ImageRejected: As in `decode`.
+    """
     if max_bytes is not None and len(content) > max_bytes:
         raise errors.ImageRejected(
             f"The image file {wire.describe_excess(len(content), limit=max_bytes)}.",
@@ -124,13 +157,14 @@ def decode(
         # The region of a reduced picture is what its pixels cover. It stays at or above `target`,
         # so the rounding is smaller than what scaling to `target` can show.
         part = None if region is None else _scale_region(region, full=full, scale=scale)
-        memory = extra + _measure(picture, kind=kind, full=full)
+        memory = extra + _measure(picture, kind=kind)
         need = needs.Need(full[0] * full[1], memory)
         with contextlib.nullcontext() if reserve is None else reserve(need):
             picture.load()
-            return conversion.convert(
+            image = conversion.convert(
                 picture, orientation, inverted=inverted, part=part, luminance=luminance
             )
+            return Decoded(image, full)
     except errors.HalftoneError:
         raise
     except MemoryError:
@@ -301,12 +335,9 @@ def _reduce(
     return 1 if drafted is None else scale
 
 
-def _measure(picture: ImageFile.ImageFile, *, kind: str, full: tuple[int, int]) -> int:
+def _measure(picture: ImageFile.ImageFile, *, kind: str) -> int:
     """Return the most bytes that decoding and converting a picture takes."""
     memory = _BYTES_PER_PIXEL * picture.width * picture.height
-    if kind == "JPEG" and picture.info.get("progressive"):
-        # All coefficients are kept until the last scan, whatever size was asked for.
-        memory += 2 * full[0] * full[1] * len(getattr(picture, "layer", "123"))
     if kind == "WebP":
         memory += 8 * picture.width * picture.height
     return memory

@@ -146,7 +146,8 @@ def _make_polyglot(random_: random.Random) -> bytes:
     )
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def make_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -157,9 +158,9 @@ def _make_bomb(random_: random.Random) -> bytes:
     return random_.choice(
         (
             b"\x89PNG\r\n\x1a\n"
-            + _chunk(b"IHDR", header)
-            + _chunk(b"IDAT", _pack_zeros())
-            + _chunk(b"IEND", b""),
+            + make_chunk(b"IHDR", header)
+            + make_chunk(b"IDAT", _pack_zeros())
+            + make_chunk(b"IEND", b""),
             b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0x80, 0, 0) + bytes(6) + b"\x3b",
             _encode("BMP")[:18] + struct.pack("<ii", 2**31 - 1, 2**31 - 1) + _encode("BMP")[26:],
             _encode("TIFF").replace(struct.pack("<H", 160), struct.pack("<H", 65535)),
@@ -192,9 +193,9 @@ def _make_metadata(random_: random.Random) -> bytes:
     return random_.choice(
         (
             jpeg[:2] + segment * 20 + jpeg[2:],
-            png[:33] + _chunk(b"iCCP", profile) + png[33:],
-            png[:33] + _chunk(b"zTXt", text) + png[33:],
-            png[:33] + _chunk(b"eXIf", random_.randbytes(100_000)) + png[33:],
+            png[:33] + make_chunk(b"iCCP", profile) + png[33:],
+            png[:33] + make_chunk(b"zTXt", text) + png[33:],
+            png[:33] + make_chunk(b"eXIf", random_.randbytes(100_000)) + png[33:],
         )
     )
 

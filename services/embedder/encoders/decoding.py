@@ -90,20 +90,18 @@ def prepare(
     reserve: Reserve,
 ) -> PreparedImage:
     """Do what `Decoder.prepare` does, in a worker."""
-    pixels = preprocessing(
-        images.decode(
-            content,
-            max_pixels=max_pixels,
-            max_bytes=max_bytes,
-            # Decode at twice the network's side: on press pictures the lowest cosine to decoding in
-            # full is then 0.997. At the network's side itself it is 0.974.
-            target=2 * preprocessing.size,
-            region=region,
-            luminance=True,
-            reserve=reserve,
-        )
+    image, (width, height) = images.decode_sized(
+        content,
+        max_pixels=max_pixels,
+        max_bytes=max_bytes,
+        # Decode at twice the network's side: on press pictures the lowest cosine to decoding in
+        # full is then 0.997. At the network's side itself it is 0.974.
+        target=2 * preprocessing.size,
+        region=region,
+        luminance=True,
+        reserve=reserve,
     )
-    width, height = images.size(content)
+    pixels = preprocessing(image)
     # Rotating the scaled square is cheap and gives the same as scaling the rotated picture.
     inputs = tuple(orientation.apply(pixels) for orientation in orientations)
     return PreparedImage(pixels=inputs, width=width, height=height)

@@ -41,13 +41,12 @@ def make_query(
 ) -> Fingerprint:
     """Return the fingerprint of a picture to search by; see `Fingerprints.of_query`."""
     picture = _Picture(content, max_pixels=max_pixels, reserve=reserve, region=region)
-    full = images.size(content) if region is None else (region.width, region.height)
     return fingerprint(
         picture.image,
         mirrored=mirrored,
         rotated=rotated,
-        full_size=full,
-        page=picture.make_page(full),
+        full_size=picture.full_size,
+        page=picture.make_page(),
     )
 
 
@@ -68,13 +67,13 @@ def make_archived(
 ) -> tuple[np.ndarray, Words, LocalFeatures]:
     """Return the PDQ hash, the words and the local features of a picture of the archive."""
     picture = _Picture(content, max_pixels=max_pixels, reserve=reserve)
-    features = _extract(content, picture)
+    features = picture.extract()
     return to_vector(pdq(picture.image)), Vocabulary.load().words(features), features
 
 
 def make_features(content: bytes, *, max_pixels: int, reserve: Reserve) -> LocalFeatures:
     """Return the local features of a picture of the archive."""
-    return _extract(content, _Picture(content, max_pixels=max_pixels, reserve=reserve))
+    return _Picture(content, max_pixels=max_pixels, reserve=reserve).extract()
 
 
 class _Picture:
@@ -92,16 +91,22 @@ class _Picture:
         self._max_pixels = max_pixels
         self._reserve = reserve
         self._region = region
-        self.image = self._decode(SIDE)
+        self.image, whole = self._decode(SIDE)
+        # Of the region if there is one.
+        self.full_size = whole if region is None else (region.width, region.height)
 
-    def make_page(self, full_size: tuple[int, int]) -> Image.Image:
+    def make_page(self) -> Image.Image:
         """Return a copy that is large enough to find the pictures on a page in it."""
-        if max(self.image.size) >= min(layout.SIDE, max(full_size)):
+        if max(self.image.size) >= min(layout.SIDE, max(self.full_size)):
             return self.image
-        return self._decode(_PAGE)
+        return self._decode(_PAGE).image
 
-    def _decode(self, target: int) -> Image.Image:
-        return images.decode(
+    def extract(self) -> LocalFeatures:
+        """Return the local features."""
+        return local_features(self.image, full_size=self.full_size, page=self.make_page())
+
+    def _decode(self, target: int) -> images.Decoded:
+        return images.decode_sized(
             self._content,
             max_pixels=self._max_pixels,
             target=target,
@@ -109,8 +114,3 @@ class _Picture:
             luminance=True,
             reserve=self._reserve,
         )
-
-
-def _extract(content: bytes, picture: _Picture) -> LocalFeatures:
-    full = images.size(content)
-    return local_features(picture.image, full_size=full, page=picture.make_page(full))
