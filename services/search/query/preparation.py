@@ -59,15 +59,12 @@ class Preparation:
         for at, plan in enumerate(plans):
             if not isinstance(plan, SearchPlan) or not plan.has_pixels:
                 continue
-            if plan.to_embed is not None and plan.stored is not None:
-                try:
-                    plan.to_embed.content = await self._holdings.threads.in_thread(
-                        self._holdings.blobs.get, plan.stored.payload["sha256"]
-                    )
-                except errors.HalftoneError as error:
-                    plans[at] = error
-                    ready(at)
-                    continue
+            try:
+                await self._check(plan)
+            except errors.HalftoneError as error:
+                plans[at] = error
+                ready(at)
+                continue
             more, bytes_of = _items(plan.to_embed), len(_content(plan))
             if chunk and (
                 len(chunk) == MAX_IMAGES
@@ -85,6 +82,19 @@ class Preparation:
             await self._chunk(
                 plans, chunk, model_version=model_version, deadline=deadline, ready=ready
             )
+
+    async def _check(self, plan: SearchPlan) -> None:
+        """Read the picture of a stored image; refuse one that was sent if it costs too much."""
+        if plan.to_embed is None:
+            return
+        threads = self._holdings.threads
+        if plan.stored is not None:
+            plan.to_embed.content = await threads.in_thread(
+                self._holdings.blobs.get, plan.stored.payload["sha256"]
+            )
+        else:
+            # The embedder would refuse it as well, but only once it has all its bytes.
+            await threads.in_thread(images.check, plan.to_embed.content)
 
     async def _chunk(
         self,

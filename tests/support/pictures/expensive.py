@@ -63,6 +63,11 @@ def _frame(side: int, *, compression: int = 8) -> list[tuple[int, int, int, byte
     ]
 
 
+def make_tiff(*, strips: tuple[int, int, int, bytes]) -> bytes:
+    """A TIFF of 64 x 64 pixels with a table of strips of one's own."""
+    return _tiff([*_frame(64, compression=1), _long(278, 64), strips, _long(279, 4096)])
+
+
 def make_large_tile(side: int = 40_000) -> bytes:
     """A TIFF of 64 x 64 pixels with one tile that is far larger."""
     body = bytes(64)

@@ -80,6 +80,12 @@ def test_the_larger_a_picture_the_fewer_scans_it_may_have():
         images.decode(expensive.make_scans(40, side=9500), max_pixels=MOST_PIXELS)
 
 
+def test_a_tiff_whose_strips_are_words_is_damaged():
+    content = expensive.make_tiff(strips=(273, 2, 4, b"abc\0"))
+    with pytest.raises(errors.ImageRejected, match=r"damaged|truncated"):
+        images.decode(content, max_pixels=MOST_PIXELS)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP"])
 def test_damage_is_left_to_the_decoder(kind):
     out = io.BytesIO()

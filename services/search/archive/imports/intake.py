@@ -29,7 +29,8 @@ def read_content(
 
     Raises:
         errors.InvalidArgument: The request has no bytes and no path, or the path cannot be read.
-        errors.ImageRejected: The picture is empty, or has more than `limit` bytes.
+        errors.ImageRejected: The picture is empty, has more than `limit` bytes, or costs more than
+            a picture needs.
     """
     source = request.WhichOneof("source")
     if source is None:
@@ -49,6 +50,8 @@ def read_content(
             field=source,
             reason=images.TOO_MANY_BYTES,
         )
+    # Before the embedder gets it, too.
+    images.check(content)
     return content
 
 
