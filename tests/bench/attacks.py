@@ -102,7 +102,8 @@ async def _attack(client: AsyncClient, content: bytes) -> str:
 async def _search_meanwhile(
     client: AsyncClient, picture: bytes, ended: asyncio.Event
 ) -> tuple[list[float], int]:
-    seconds, failed = [], 0
+    seconds: list[float] = []
+    failed = 0
     while not ended.is_set() or not seconds:
         started = time.perf_counter()
         try:
@@ -178,7 +179,7 @@ def main() -> None:
         with Client(addresses.search, embedder=addresses.embedder) as client:
             if client.facets().total < len(rows):
                 client.import_images(rows)
-        picture = Path(rows[0].path).read_bytes()
+        picture = Path(rows[0].path or "").read_bytes()
         print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, {arguments.at_once} at once")
         for name in arguments.only or expensive.ATTACKS:
             outcome = asyncio.run(
