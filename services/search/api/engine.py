@@ -18,8 +18,10 @@ from halftone.service.turns import Turns
 from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.facets import Facets
 from halftone.services.search.archive.imports.importer import Importer
+from halftone.services.search.archive.landmarks import GONE, Landmarks
 from halftone.services.search.archive.patience import STORE
 from halftone.services.search.archive.regions import Regions
+from halftone.services.search.clusters.store import FILE as DATABASE
 from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
@@ -28,6 +30,7 @@ from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from halftone.services.search.archive.parts import Parts
     from halftone.services.search.clusters.views import HitVerdicts
@@ -68,6 +71,7 @@ class Engine:
         self._embedder = parts.embedder
         self._settings = parts.settings
         self._traffic = parts.traffic
+        self._landmarks = Landmarks(_list_landmarks(parts))
         most = parts.settings.max_concurrent_searches
         cores = os.cpu_count() or 1
         at_once = min(most, parts.settings.max_running_searches or max(_LEAST_RUNNING, 2 * cores))
@@ -139,20 +143,23 @@ class Engine:
         return collection
 
     async def watch(self, tell: Callable[[bool], Awaitable[None]]) -> None:
-        """Check every few seconds that the store and the embedder answer, until cancelled.
+        """Check every few seconds that store and embedder answer and no data is gone.
+
+        Runs until cancelled.
 
         Without the embedder, records can still be read, listed, and searched by stored vectors, so
         its absence is only logged and shown in a gauge.
 
         Args:
-            tell: Called when the store stops answering (False) or answers again (True).
+            tell: Called when the store stops answering or data is gone (False), and when all is
+                well again (True).
         """
         answering = {"store": True, "embedder": True}
         self._embedder_up.set(1)
         while True:
             await asyncio.sleep(self._settings.watch_seconds)
             for what, call in (
-                ("store", lambda: asyncio.to_thread(self._store.active)),
+                ("store", lambda: asyncio.to_thread(self._check_store)),
                 ("embedder", lambda: self._embedder.active_model(seconds=_ANSWER_SECONDS)),
             ):
                 problem = await _problem_of(call)
@@ -168,6 +175,19 @@ class Engine:
                     await tell(answers)
                 else:
                     self._embedder_up.set(int(answers))
+
+    def _check_store(self) -> None:
+        """Check that the store answers, and that nobody has deleted its data. Blocks.
+
+        Raises:
+            errors.HalftoneError: It does not, or somebody has.
+        """
+        self._landmarks.check()
+        active = self._store.active()
+        if active is None or active not in self._store.model_versions():
+            raise errors.Unavailable(
+                "The active collection was deleted while the service ran.", reason=GONE
+            )
 
     async def search(
         self, request: search_pb2.SearchImagesRequest, *, deadline: float
@@ -279,6 +299,12 @@ def _make_turns(*, at_once: int, waiting: int) -> Turns:
         message="Too many searches at a time.",
         reason="TOO_MANY_SEARCHES",
     )
+
+
+def _list_landmarks(parts: Parts) -> list[Path]:
+    """Return the files and folders that the service keeps from its start to its end."""
+    folder = parts.settings.data_directory
+    return [folder, folder / "lock", folder / DATABASE, *parts.holdings.blobs.list_folders()]
 
 
 async def _wait_for(

@@ -123,6 +123,10 @@ class Blobs:
         self._delete(_thumbnail(sha256))
         self._delete(_features(sha256))
 
+    def list_folders(self) -> list[Path]:
+        """Return the local folders that hold the pictures; none if a remote store does."""
+        return [] if self._local is None else [self._local, self._local / "originals"]
+
     def _delete(self, path: str) -> None:
         with contextlib.suppress(errors.NotFound), _translate_errors(path):
             if self._local is not None:

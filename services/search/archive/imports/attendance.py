@@ -15,6 +15,7 @@ from halftone.service.quotas import spend
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
+    from halftone.service.decoding import Undecodable
     from halftone.service.turns import Shares
     from halftone.v1 import search_pb2
 
@@ -44,8 +45,8 @@ class Attendance:
         self._answering_since: float | None = None
 
     async def attend(
-        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
-    ) -> AsyncGenerator[search_pb2.ImportImagesRequest, None]:
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest | Undecodable]
+    ) -> AsyncGenerator[search_pb2.ImportImagesRequest | Undecodable, None]:
         """Yield the records of the stream.
 
         Raises:
@@ -53,7 +54,7 @@ class Attendance:
                 this caller's); or the caller's quota is used up.
             errors.DeadlineExceeded: Nothing was sent for too long (`IDLE_STREAM`).
         """
-        reading: asyncio.Future[search_pb2.ImportImagesRequest | None] | None = None
+        reading: asyncio.Future[search_pb2.ImportImagesRequest | Undecodable | None] | None = None
         try:
             while True:
                 reading = asyncio.ensure_future(anext(requests, None))

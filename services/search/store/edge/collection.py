@@ -212,7 +212,13 @@ class EdgeCollection:
             self._changed.update(ids)
 
     def _check_space(self) -> None:
-        free = shutil.disk_usage(self._directory).free
+        try:
+            free = shutil.disk_usage(self._directory).free
+        except FileNotFoundError as error:
+            # Written to files that nobody can open again, it would be acknowledged and lost.
+            raise errors.Unavailable(
+                f"{self._directory} was deleted while the service ran.", reason="DATA_GONE"
+            ) from error
         if free < self._min_free_bytes:
             raise errors.StorageFull(
                 f"The disk of the data directory has {free // 1024**2} MiB left, less than the "
