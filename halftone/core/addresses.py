@@ -17,6 +17,8 @@ NO_HOST: Final = "NO_HOST"
 """The reason of the error if the address's host has no such name or cannot be looked up."""
 NO_SERVICE: Final = "NO_SERVICE"
 """The reason of the error if nothing answers at the address."""
+TLS_TROUBLE: Final = "TLS_TROUBLE"
+"""The reason of the error if the two ends do not agree on TLS, or a certificate is not trusted."""
 OTHER_SERVICE: Final = "OTHER_SERVICE"
 """The reason of the error if something else than the wanted service answers at the address."""
 
@@ -26,6 +28,21 @@ _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/]*).*")
 # gRPC's own names for addresses, such as `dns:///host:7102` and `unix:/run/halftone.sock`. What has
 # only a port behind the colon is a host that is called so.
 _TARGET: Final = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):(?!\d+$).+")
+# What gRPC's messages hold, the most telling first.
+_TLS_TROUBLES: Final = (
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "shows a certificate that is not trusted (HALFTONE_TLS_CA), or of another name.",
+    ),
+    ("Hostname Verification", "shows a certificate of another name (HALFTONE_TLS_SERVER_NAME)."),
+    ("Peer name", "shows a certificate of another name (HALFTONE_TLS_SERVER_NAME)."),
+    ("WRONG_VERSION_NUMBER", "does not speak TLS, which HALFTONE_TLS_CA asks for."),
+    (
+        "Socket closed",
+        "hangs up: it may ask for TLS (HALFTONE_TLS_CA), or a certificate (…_CERTIFICATE, …_KEY).",
+    ),
+    ("handshake failed", "and this side do not agree on TLS."),
+)
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _LAST_PORT: Final = 65535
 # A part of gRPC's message about a connection that failed.
@@ -100,7 +117,9 @@ def _is_host(text: str) -> bool:
     return bool(text) and not re.search(r"[\s/@,]", text)
 
 
-def name_address(error: errors.HalftoneError, *, address: str) -> errors.HalftoneError:
+def name_address(  # noqa: PLR0911 - one for each thing that can be wrong
+    error: errors.HalftoneError, *, address: str
+) -> errors.HalftoneError:
     """Return an error that names the address at which no service of Halftone answers.
 
     gRPC's messages about that are a page of socket errors that name each address of the host.
@@ -126,6 +145,8 @@ def name_address(error: errors.HalftoneError, *, address: str) -> errors.Halfton
             f"What listens at {address} is no service of Halftone: it does not speak gRPC.",
             reason=OTHER_SERVICE,
         )
+    if trouble := next((text for mark, text in _TLS_TROUBLES if mark in message), ""):
+        return errors.Unavailable(f"What listens at {address} {trouble}", reason=TLS_TROUBLE)
     cause = "it takes too long" if "timed out" in message else ""
     found = _CAUSE.search(message)
     why = cause or (found[1][:1].lower() + found[1][1:] if found else "")

@@ -42,6 +42,7 @@ _SECRET_BYTES: Final = 32
 _FORMAT: Final = 1
 _LOCK_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.2
+_TRUST_SECONDS: Final = 0.6
 
 
 class Scope(StrEnum):
@@ -229,6 +230,13 @@ class Keyring:
     def is_stale(self) -> bool:
         """Return whether the last look at the file is longer ago than a fifth of a second."""
         return time.monotonic() - self._looked >= _LOOK_SECONDS
+
+    def is_trusted(self) -> bool:
+        """Return whether the last look at the file is recent enough to answer by what it saw.
+
+        A key that was revoked since is let in for so long at most, well below a second.
+        """
+        return time.monotonic() - self._looked < _TRUST_SECONDS
 
     def refresh(self) -> None:
         """Read the file if it has changed. Blocks for a look at its state, some microseconds."""

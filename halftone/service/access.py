@@ -167,6 +167,7 @@ class Access:
             has_proxy: Whether a trusted proxy signs people in. Everybody else needs a key then.
         """
         self._ring = None if settings.keys_file is None else Keyring(settings.keys_file)
+        self._looking: asyncio.Future[None] | None = None
         self._service_key = settings.service_key.encode()
         self._host = host
         self._has_tls = has_tls
@@ -301,8 +302,14 @@ class Access:
         return self._ring.has_keys()
 
     async def _refresh(self) -> None:
-        if self._ring is not None and self._ring.is_stale():
-            await asyncio.to_thread(self._ring.refresh)
+        if self._ring is None or not self._ring.is_stale():
+            return
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._ring.refresh))
+        # Handing the look to a thread and back takes tens of milliseconds on a busy machine, for
+        # which a refusal should not wait.
+        if not self._ring.is_trusted():
+            await asyncio.shield(self._looking)
 
 
 def _find_principal(service: Caller, said: str | bytes) -> Caller:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 WOULD_EXPIRE: Final = "WOULD_EXPIRE"
 """The reason of the error if the answer would come after the deadline."""
 
+LATE_TURN: Final = "LATE_TURN"
+"""The reason of the error if the turn came too late after all, since others came meanwhile."""
+
 _RESERVED: Final = 4
 """One part in so many is for callers who hold less than their share."""
 _RECENT_SECONDS: Final = 5.0
@@ -31,7 +34,7 @@ _WEIGHT: Final = 0.2
 """The weight of the newest time in the mean time of a piece of work."""
 _DEVIATIONS: Final = 3.0
 """A piece of work is expected to take its mean time, and so many mean deviations more."""
-_CAUTION: Final = 1.2
+_CAUTION: Final = 1.5
 """The wait is expected to be so much longer than what is in the queue: others come meanwhile, who
 have their turn first."""
 _FIRST_SECONDS: Final = 0.3
@@ -226,7 +229,7 @@ class Turns:
             self._leave(waiting.caller, slots=waiting.slots)
             raise errors.ResourceExhausted(
                 "Others had their turn first, and the rest of the time is too short for an answer.",
-                reason=WOULD_EXPIRE,
+                reason=LATE_TURN,
                 retry_after=self._bound_retry(self._seconds),
             )
 

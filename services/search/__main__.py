@@ -51,6 +51,7 @@ LISTS: Final = frozenset(
 )
 """Methods that read up to a thousand records or rows for one answer. They have a lower limit."""
 _THUMBNAIL_RETRY_SECONDS: Final = 1.0
+_SWITCH_SECONDS: Final = 0.001
 """Retry delay for refused thumbnails and parts. A queue of cold ones takes seconds."""
 _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
@@ -174,6 +175,9 @@ def main() -> None:
     telemetry.configure_logging(
         service="search", level=settings.log_level, style=settings.log_format
     )
+    # Threads that compute hold Python's lock for 5 ms at a time by default, and the event loop
+    # waits for it several times a call: a refusal then takes tens of milliseconds.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         # Pictures are compared in one thread per core. If BLAS started threads of its own as well,
         # a product of two tables of 600 rows would take four times as long on a busy machine.

@@ -30,6 +30,7 @@ from halftone.archive import manifests
 from halftone.client import Client
 from halftone.core import errors, keys, wire
 from halftone.core.keys import Scope
+from halftone.service.turns import LATE_TURN
 from halftone.stack import local
 from halftone.v1 import search_pb2, search_pb2_grpc
 
@@ -75,7 +76,8 @@ async def _search(stub: Any, content: bytes, *, secret: str, deadline: float, ta
         seconds = time.perf_counter() - started
         error = errors.from_rpc_error(failure)
         tally.outcomes[error.reason] += 1
-        if isinstance(error, errors.ResourceExhausted):
+        # Who waited, and was told to come back then, was let in and not answered.
+        if isinstance(error, errors.ResourceExhausted) and error.reason != LATE_TURN:
             tally.refused.append(seconds)
         return
     tally.outcomes["ANSWERED"] += 1

@@ -212,3 +212,26 @@ async def test_health_and_reflection_ask_for_a_key_where_the_settings_say_so(tmp
         assert not await is_serving(key=secret + "x")
     async with Running(access=AccessSettings(keys_file=file)) as running:
         assert await is_serving()
+
+
+async def test_a_client_is_told_what_is_wrong_with_tls(folder, tmp_path):
+    certificates.make(tmp_path, "embedder")
+    own = {"certificate": folder / "search.pem", "certificate_key": folder / "search.key"}
+
+    async def problem(address, **given):
+        once = RetryPolicy(attempts=1)
+        async with AsyncClient(embedder=address, retries=once, **given) as client:
+            with pytest.raises(errors.Unavailable) as raised:
+                await client.models()
+        assert raised.value.reason == "TLS_TROUBLE"
+        assert address in raised.value.message
+        return raised.value.message
+
+    tls = certificates.settings(folder, "embedder", require_certificates=True)
+    async with Running(tls=tls) as running:
+        address = running.address
+        assert "HALFTONE_TLS_CA" in await problem(address)
+        assert "_CERTIFICATE" in await problem(address, ca=folder / "ca.pem")
+        assert "not trusted" in await problem(address, ca=tmp_path / "ca.pem", **own)
+    async with Running() as running:
+        assert "does not speak TLS" in await problem(running.address, ca=folder / "ca.pem")

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from halftone.core import errors
-from halftone.service.turns import WOULD_EXPIRE, Shares, Turns
+from halftone.service.turns import LATE_TURN, WOULD_EXPIRE, Shares, Turns
 
 
 def make_turns(*, at_once=2, waiting=1):
@@ -157,7 +157,7 @@ async def test_whose_time_ran_out_in_the_queue_is_not_begun():
     await first
     with pytest.raises(errors.ResourceExhausted) as raised:
         await second
-    assert raised.value.reason == WOULD_EXPIRE
+    assert raised.value.reason == LATE_TURN
     assert work.begun == ["a"]
     work.free.release()
     await work.start("c")
