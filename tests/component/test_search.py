@@ -282,26 +282,29 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     def large(number):
         return record(number, row=number, content=picture(number) + bytes(4_000_000))
 
-    answers = list(stack.stub.ImportImages((large(n) for n in range(40)), timeout=150))
+    answers = []
+    with pytest.raises(grpc.RpcError) as raised:
+        answers.extend(stack.stub.ImportImages((large(n) for n in range(40)), timeout=150))
+    # `extend` keeps what came before the error.
+    assert isinstance(errors.from_rpc_error(raised.value), errors.StorageFull)
     taken = [answer.row for answer in answers if answer.state == State.CREATED]
-    refused = [answer for answer in answers if answer.state == State.REJECTED]
+    assert len(taken) == len(answers)
     assert 8 <= len(taken) < 40
-    assert len(taken) + len(refused) == 40
-    for answer in refused:
-        assert isinstance(errors.from_status(answer.error), errors.StorageFull)
-    assert stack.total() == len(taken)
+    # A batch that was stored when the one before it was not may have no acknowledgement.
+    assert len(taken) <= stack.total() < 40
     hits = stack.stub.SearchImages(
         search_pb2.SearchImagesRequest(content=picture(taken[0]), limit=1), timeout=60
     ).hits
     assert hits[0].image.name == name(taken[0])
     # The blobs of refused records are gone again, so that what is refused does not fill the disk.
     kept = [path for path in (small_disk / "blobs" / "originals").rglob("*") if path.is_file()]
-    assert len(kept) == len(taken)
+    assert len(kept) == stack.total()
     features = [path for path in (small_disk / "blobs" / "features").rglob("*") if path.is_file()]
     assert {path.stem for path in features} <= {path.name for path in kept}
     subprocess.check_call(["mount", "-o", "remount,size=500m", str(small_disk)])
     again = list(stack.stub.ImportImages((large(n) for n in range(40)), timeout=150))
-    assert [answer.row for answer in again if answer.state == State.UNCHANGED] == taken
+    unchanged = [answer.row for answer in again if answer.state == State.UNCHANGED]
+    assert set(taken) <= set(unchanged)
     assert {answer.state for answer in again} == {State.UNCHANGED, State.CREATED}
 
 

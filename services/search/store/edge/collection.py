@@ -31,6 +31,7 @@ from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge import query as edge_query
 from halftone.services.search.store.edge.part import Part, copy_closed
 from halftone.services.search.store.edge.part_set import CHUNK, PartSet
+from halftone.services.search.store.edge.space import SMALL_SHARE, check_space
 from halftone.services.search.store.port import (
     FIRST_WORDS,
     LAYOUT,
@@ -199,6 +200,7 @@ class EdgeCollection:
         """Delete points. Ids that do not exist are ignored."""
         with self._writing:
             self._check_exists()
+            self._check_space(share=SMALL_SHARE)
             for part in self._parts.all():
                 if present := part.list_existing(ids):
                     self._note(part, present)
@@ -211,20 +213,8 @@ class EdgeCollection:
         if part in self._rebuilding:
             self._changed.update(ids)
 
-    def _check_space(self) -> None:
-        try:
-            free = shutil.disk_usage(self._directory).free
-        except FileNotFoundError as error:
-            # Written to files that nobody can open again, it would be acknowledged and lost.
-            raise errors.Unavailable(
-                f"{self._directory} was deleted while the service ran.", reason="DATA_GONE"
-            ) from error
-        if free < self._min_free_bytes:
-            raise errors.StorageFull(
-                f"The disk of the data directory has {free // 1024**2} MiB left, less than the "
-                f"{self._min_free_bytes // 1024**2} MiB that are kept free; "
-                "what was acknowledged is safe, the rest was not stored."
-            )
+    def _check_space(self, *, share: int = 1) -> None:
+        check_space(self._directory, least=self._min_free_bytes // share)
 
     # Reading.
 
@@ -358,6 +348,10 @@ class EdgeCollection:
             return
         with self._writing:
             if self.unflushed and not self._closing.is_set():
+                try:
+                    self._check_space(share=SMALL_SHARE)
+                except errors.HalftoneError:
+                    return  # what is not flushed is safe in the log
                 for part in self._parts.all():
                     part.flush()
                 self.unflushed = 0
@@ -374,6 +368,7 @@ class EdgeCollection:
 
     def _seal(self) -> None:
         """Seal the open part and put an empty one in its place."""
+        self._check_space()
         name = PartSet.new_name()
         copy_closed(self._directory / "empty", self._directory / name)
         empty = Part.load(self._directory / name)

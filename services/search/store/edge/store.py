@@ -23,6 +23,7 @@ from halftone.core.locks import FileLock, LockHeldError, locked
 from halftone.services.search.store import port
 from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge.collection import EdgeCollection, LastRead
+from halftone.services.search.store.edge.space import check_space
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +86,7 @@ class EdgeStore:
             template = self._empty.get(dimension)
             if template is not None and not template.exists():
                 template = None
+            check_space(self._directory, least=self._min_free_bytes)
             if template is None and self._collections:
                 # Another collection is active: the empty part is made in a separate process, so
                 # that searches do not wait for it.

@@ -283,7 +283,22 @@ def test_nothing_is_stored_on_a_disk_that_is_nearly_full(make):
         collection.upsert([point(1)])
     with pytest.raises(errors.StorageFull):
         collection.overwrite_payloads({point(1).id: {}})
+    # Even a deletion writes, and would end the process where nothing at all is left.
+    with pytest.raises(errors.StorageFull):
+        collection.delete([point(1).id])
     assert collection.count(EVERYTHING) == 0
+
+
+def test_a_deletion_needs_less_room_than_an_import(make, memory_path):
+    collection = make()
+    collection.upsert([point(1), point(2)])
+    collection.close()
+    free = shutil.disk_usage(memory_path).free
+    collection = make(min_free_bytes=4 * free)
+    with pytest.raises(errors.StorageFull):
+        collection.upsert([point(3)])
+    collection.delete([point(1).id])
+    assert collection.count(EVERYTHING) == 1
 
 
 def test_one_process_at_a_time(memory_path):
