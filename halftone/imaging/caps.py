@@ -156,6 +156,8 @@ def _check_png(content: bytes) -> int:
     at, chunks, metadata = 8, 0, 0
     while at + 8 <= len(content):
         length, name = struct.unpack_from(">I4s", content, at)
+        if name == b"IEND":
+            break  # no decoder reads what lies behind it
         chunks += 1
         metadata += name != b"IDAT"
         if chunks > _MOST_PNG_CHUNKS:

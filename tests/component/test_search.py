@@ -259,11 +259,11 @@ def test_a_port_in_use_is_said(stack, make, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 240 MiB."""
+    """A file system of 340 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = os.geteuid() == 0 and not subprocess.call(
-        ["mount", "-t", "tmpfs", "-o", "size=240m", "tmpfs", str(disk)], stderr=subprocess.DEVNULL
+        ["mount", "-t", "tmpfs", "-o", "size=340m", "tmpfs", str(disk)], stderr=subprocess.DEVNULL
     )
     if not mounted:
         pytest.skip("a small file system cannot be mounted here")
@@ -284,14 +284,14 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
 
     answers = []
     with pytest.raises(grpc.RpcError) as raised:
-        answers.extend(stack.stub.ImportImages((large(n) for n in range(40)), timeout=150))
+        answers.extend(stack.stub.ImportImages((large(n) for n in range(60)), timeout=150))
     # `extend` keeps what came before the error.
     assert isinstance(errors.from_rpc_error(raised.value), errors.StorageFull)
     taken = [answer.row for answer in answers if answer.state == State.CREATED]
     assert len(taken) == len(answers)
-    assert 8 <= len(taken) < 40
+    assert 8 <= len(taken) < 60
     # A batch that was stored when the one before it was not may have no acknowledgement.
-    assert len(taken) <= stack.total() < 40
+    assert len(taken) <= stack.total() < 60
     hits = stack.stub.SearchImages(
         search_pb2.SearchImagesRequest(content=picture(taken[0]), limit=1), timeout=60
     ).hits
@@ -301,8 +301,8 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     assert len(kept) == stack.total()
     features = [path for path in (small_disk / "blobs" / "features").rglob("*") if path.is_file()]
     assert {path.stem for path in features} <= {path.name for path in kept}
-    subprocess.check_call(["mount", "-o", "remount,size=500m", str(small_disk)])
-    again = list(stack.stub.ImportImages((large(n) for n in range(40)), timeout=150))
+    subprocess.check_call(["mount", "-o", "remount,size=700m", str(small_disk)])
+    again = list(stack.stub.ImportImages((large(n) for n in range(60)), timeout=150))
     unchanged = [answer.row for answer in again if answer.state == State.UNCHANGED]
     assert set(taken) <= set(unchanged)
     assert {answer.state for answer in again} == {State.UNCHANGED, State.CREATED}

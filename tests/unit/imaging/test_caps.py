@@ -98,3 +98,11 @@ def test_damage_is_left_to_the_decoder(kind):
             damaged[rng.integers(min(200, len(damaged)))] = rng.integers(256)
         with contextlib.suppress(errors.ImageRejected):
             images.decode(bytes(damaged), max_pixels=MOST_PIXELS)
+
+
+def test_what_lies_behind_the_end_of_a_png_is_not_counted():
+    """Some disks and programs fill files up with zeros."""
+    stream = io.BytesIO()
+    Image.new("L", (8, 8), 120).save(stream, "PNG")
+    filled = stream.getvalue() + bytes(4_000_000)
+    assert images.decode(filled, max_pixels=MOST_PIXELS).size == (8, 8)
