@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import uuid
 
 import grpc
@@ -10,7 +12,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException
 
 from halftone.client import retry
 from halftone.core import errors
-from halftone.services.search.store.server import ServerCollection, ServerStore
+from halftone.services.search.store.server import Patience, ServerCollection, ServerStore
 from halftone.services.search.store.server_errors import to_error
 
 Code = grpc.StatusCode
@@ -109,3 +111,21 @@ def test_a_server_that_is_not_there_is_unavailable():
     with pytest.raises(errors.Unavailable):
         store.model_versions()
     store.close()
+
+
+def test_a_server_that_hangs_is_told_within_its_deadline():
+    """The kernel takes the connection, and nobody ever reads from it, as after SIGSTOP."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        port = hanging.getsockname()[1]
+        store = ServerStore.connect(
+            f"http://127.0.0.1:{port}", api_key="", prefix="test", patience=Patience(read=1, work=1)
+        )
+        started = time.monotonic()
+        with pytest.raises(
+            errors.Unavailable,
+            match=rf"127\.0\.0\.1:{port} did not answer in time",
+        ) as raised:
+            store.model_versions()
+        assert time.monotonic() - started < 10
+        assert raised.value.reason == "STORE_DOES_NOT_ANSWER"
+        store.close()
