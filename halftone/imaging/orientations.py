@@ -32,6 +32,8 @@ class Orientation(NamedTuple):
 
 
 UPRIGHT: Final = Orientation()
+QUARTERS: Final = (0, 90, 180, 270)
+"""The rotations of a picture by quarters, in degrees."""
 
 
 def orientations(*, mirrored: bool, rotated: bool) -> tuple[Orientation, ...]:
@@ -43,6 +45,6 @@ def orientations(*, mirrored: bool, rotated: bool) -> tuple[Orientation, ...]:
     """
     return tuple(
         Orientation(mirrored=flip, rotation=rotation)
-        for rotation in ((0, 90, 180, 270) if rotated else (0,))
+        for rotation in (QUARTERS if rotated else (0,))
         for flip in ((False, True) if mirrored else (False,))
     )

@@ -19,6 +19,7 @@ from halftone.matching.fusion import DEPTH, NEGATIVE_DEPTH, VERIFY_COUNT, fuse_c
 from halftone.matching.pdq import DIMENSION, to_vector
 from halftone.matching.probability import Calibration, Evidence
 from halftone.matching.verification import verify
+from halftone.matching.words import Vocabulary, likeness, turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,25 @@ class GalleryMatch:
     index: int
     evidence: Evidence
     probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """The candidates of a query, as rows of the gallery, most promising first.
+
+    Attributes:
+        rows: Those of all channels together.
+        channels: Those by descriptor, by hash and by words.
+        similarity: The cosine of the descriptors of each picture with the query's, float32 [N].
+        pdq: The same of the hashes.
+        negative_pdq: The same of the hash of the query in negative.
+    """
+
+    rows: list[int]
+    channels: tuple[list[int], list[int], list[int]]
+    similarity: Floats
+    pdq: Floats
+    negative_pdq: Floats
 
 
 class Gallery:
@@ -134,23 +154,30 @@ class Gallery:
                     pool=pool,
                 )
 
-    def _search(
+    def find_candidates(
         self,
         views: Mapping[Orientation, Floats],
         fingerprint: Fingerprint,
         *,
-        verify_count: int,
-        depth: int,
-        without: Sequence[int],
-        pool: ThreadPoolExecutor,
-    ) -> list[GalleryMatch]:
+        depth: int = DEPTH,
+        without: Sequence[int] = (),
+    ) -> Candidates:
+        """Find the pictures that are worth comparing with a query.
+
+        Args:
+            views: As in `search`, like the others.
+            fingerprint: The query's fingerprint.
+            depth: The number of candidates of each channel.
+            without: Rows to leave out.
+        """
         similarity = np.max([self.descriptors @ view for view in views.values()], axis=0)
         hashes = {way: self._pdq @ to_vector(bits) for way, bits in fingerprint.pdq.items()}
         pdq = np.max(list(hashes.values()), axis=0) / DIMENSION
         # The hash of a negative has all bits turned over.
         negative_pdq = -np.min(list(hashes.values()), axis=0) / DIMENSION
-        words = self._score_words(fingerprint.words)
-        negative_words = self._score_words(fingerprint.negative_words)
+        rotations = sorted({way.rotation for way in fingerprint.pdq})
+        words = self._score_words(fingerprint.words, rotations=rotations)
+        negative_words = self._score_words(fingerprint.negative_words, rotations=rotations)
 
         def first(scores: Floats, limit: int = depth) -> list[int]:
             return _first(scores, limit=limit, without=without)
@@ -162,29 +189,54 @@ class Gallery:
                 first(np.max(upright, axis=0), NEGATIVE_DEPTH),
                 first(_sharing(negative_words), NEGATIVE_DEPTH),
             ]
-        # All plain pictures have one hash, which says nothing of a pair.
-        hashed = any(bits.any() for bits in fingerprint.pdq.values())
+        channels = (first(similarity), first(pdq), first(_sharing(words)))
         rows = fuse_channels(
-            descriptor=first(similarity),
-            pdq=first(pdq),
-            words=first(_sharing(words)),
+            descriptor=channels[0],
+            pdq=channels[1],
+            words=channels[2],
             negatives=negatives,
             limit=3 * depth + sum(map(len, negatives)),
         )
+        return Candidates(
+            rows=rows,
+            channels=channels,
+            similarity=similarity,
+            pdq=pdq,
+            negative_pdq=negative_pdq,
+        )
+
+    def _search(
+        self,
+        views: Mapping[Orientation, Floats],
+        fingerprint: Fingerprint,
+        *,
+        verify_count: int,
+        depth: int,
+        without: Sequence[int],
+        pool: ThreadPoolExecutor,
+    ) -> list[GalleryMatch]:
+        found = self.find_candidates(views, fingerprint, depth=depth, without=without)
+        rows = found.rows
 
         def compare(row: int) -> Verification:
             return verify(fingerprint.features, self.fingerprints[row].features)
 
+        # All plain pictures have one hash, which says nothing of a pair.
+        hashed = any(bits.any() for bits in fingerprint.pdq.values())
+        alike = self._compare_words(fingerprint.words, rows=rows)
+        negative_alike = self._compare_words(fingerprint.negative_words, rows=rows)
         verifications: list[Verification | None] = list(pool.map(compare, rows[:verify_count]))
         verifications += [None] * (len(rows) - len(verifications))
         evidence = [
             Evidence(
-                similarity=float(similarity[row]),
-                pdq=float((negative_pdq if is_negative else pdq)[row]) if hashed else None,
-                words=float((negative_words if is_negative else words)[row]),
+                similarity=float(found.similarity[row]),
+                pdq=float((found.negative_pdq if is_negative else found.pdq)[row])
+                if hashed
+                else None,
+                words=(negative_alike if is_negative else alike)[at],
                 verification=verification,
             )
-            for row, verification in zip(rows, verifications, strict=True)
+            for at, (row, verification) in enumerate(zip(rows, verifications, strict=True))
             for is_negative in (verification is not None and verification.is_negative,)
         ]
         probabilities = self.calibration.probabilities(evidence)
@@ -202,10 +254,21 @@ class Gallery:
             ),
         )
 
-    def _score_words(self, words: Mapping[bool, Words]) -> Floats:
-        """Return the likeness of a query's words, in the best orientation, to each picture's."""
-        scores = [self._words.scores(each) for each in words.values()]
+    def _score_words(self, words: Mapping[bool, Words], *, rotations: Sequence[int]) -> Floats:
+        """Return how well each picture's words fit a query's, in its best orientation."""
+        scores = [
+            self._words.scores(turn(each, rotation=rotation))
+            for each in words.values()
+            for rotation in rotations
+        ]
         return np.max(scores, axis=0) if scores else np.zeros(len(self), dtype=np.float32)
+
+    def _compare_words(self, words: Mapping[bool, Words], *, rows: Sequence[int]) -> list[float]:
+        """Return the likeness of a query's words, mirrored or not, to those of some pictures."""
+        plain = Vocabulary.load().drop_directions
+        queries = [plain(each) for each in words.values()]
+        held = [plain(self.fingerprints[row].words[False]) for row in rows]
+        return [max((likeness(each, kept) for each in queries), default=0.0) for kept in held]
 
 
 class _Inverted:
@@ -216,20 +279,20 @@ class _Inverted:
         words = np.concatenate([each.indices for each in pictures] or [np.empty(0, np.uint32)])
         rows = np.repeat(np.arange(len(pictures)), [len(each.indices) for each in pictures])
         order = np.argsort(words, kind="stable")
+        self._words = words[order]
         self._rows = rows[order]
         self._values = np.concatenate([each.values for each in pictures])[order]
-        top = int(words.max()) + 1 if len(words) else 0
-        self._starts = np.searchsorted(words[order], np.arange(top + 1))
 
     def scores(self, query: Words) -> Floats:
-        """Return the likeness to each picture, 0 to 1: float32 [N]."""
-        total = np.zeros(self._count, dtype=np.float32)
-        for word, value in zip(query.indices.tolist(), query.values.tolist(), strict=True):
-            if word + 1 < len(self._starts):
-                part = slice(self._starts[word], self._starts[word + 1])
-                # A picture has each word once, so no row comes twice.
-                total[self._rows[part]] += value * self._values[part]
-        return total
+        """Return the score of each picture, 0 to about 1: float32 [N]."""
+        start = np.searchsorted(self._words, query.indices, side="left")
+        count = np.searchsorted(self._words, query.indices, side="right") - start
+        # The places of all the lists, one after the other.
+        before = np.cumsum(count) - count
+        places = np.arange(count.sum()) + np.repeat(start - before, count)
+        weights = np.repeat(query.values, count) * self._values[places]
+        total = np.bincount(self._rows[places], weights=weights, minlength=self._count)
+        return total.astype(np.float32)
 
 
 def _sharing(words: Floats) -> Floats:

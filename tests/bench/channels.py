@@ -27,7 +27,7 @@ from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import SIDE
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
-from halftone.matching.words import Words
+from halftone.matching.words import Words, turn
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge.part import Part, to_requests
@@ -98,7 +98,8 @@ def measure(folder: Path, *, pictures: Sequence[tuple[np.ndarray, Words]]) -> di
         for channel in (Channel.PDQ, Channel.WORDS):
             seconds = []
             for at in np.random.default_rng(2).integers(count, size=_SEARCHES):
-                vector = pictures[at][0 if channel is Channel.PDQ else 1]
+                hashed, words = pictures[at]
+                vector = hashed if channel is Channel.PDQ else turn(words)
                 query = Query(vector=vector, using=channel, limit=_DEPTH)
                 if condition is not None:
                     query = Query(
@@ -112,7 +113,7 @@ def measure(folder: Path, *, pictures: Sequence[tuple[np.ndarray, Words]]) -> di
                 (hits,) = part.query(requests)
                 seconds.append(time.perf_counter() - started)
                 if condition is None and channel is Channel.PDQ:
-                    best = np.sort(everything @ vector)[::-1][:_DEPTH] / 256
+                    best = np.sort(everything @ hashed)[::-1][:_DEPTH] / 256
                     np.testing.assert_allclose([score for _, score in hits], best, atol=1e-5)
             result[f"{channel.value}, {label}: p50 ms"] = statistics.median(seconds) * 1e3
     part.close()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
+from halftone.imaging.orientations import QUARTERS
 from halftone.matching.fusion import fuse
+from halftone.matching.words import turn
 from halftone.services.search.store.port import AnyOf, Channel, Filter, Query
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
-
-    import numpy as np
 
     from halftone.services.search.store.port import Collection, ScoredPoint, Stored, Words
 
@@ -45,6 +48,14 @@ class Depths:
 DEPTHS: Final = Depths()
 
 
+class _Wanted(NamedTuple):
+    """What is asked of a channel: the nearest of any of some vectors, to a depth."""
+
+    channel: Channel
+    vectors: list[np.ndarray | Words]
+    depth: int
+
+
 class ChangedWords(NamedTuple):
     """The visual words of a picture that was changed.
 
@@ -74,27 +85,26 @@ def find_neighbours(
         depths: The numbers of neighbours to take.
     """
     sha256 = str(stored.payload["sha256"])
-    vectors: list[tuple[Channel, np.ndarray | Words, int]] = []
+    wanted: list[_Wanted] = []
     if stored.vector is not None:
-        vectors.append((Channel.DESCRIPTOR, stored.vector, depths.descriptor))
+        wanted.append(_Wanted(Channel.DESCRIPTOR, [stored.vector], depths.descriptor))
     if stored.words is not None:
-        vectors.append((Channel.WORDS, stored.words, depths.words))
+        wanted.append(_Wanted(Channel.WORDS, _turn(stored.words), depths.words))
     if stored.pdq is not None:
-        vectors.append((Channel.PDQ, stored.pdq, depths.pdq))
-    if changed is not None and len(changed.mirrored.indices):
-        vectors.append((Channel.WORDS, changed.mirrored, depths.words))
-    plain = len(vectors)
-    if stored.pdq is not None:
-        vectors.append((Channel.PDQ, -stored.pdq, depths.negative))
+        wanted.append(_Wanted(Channel.PDQ, [stored.pdq], depths.pdq))
     if changed is not None:
-        vectors += [
-            (Channel.WORDS, each, depths.negative)
-            for each in changed.negatives
-            if len(each.indices)
+        wanted.append(_Wanted(Channel.WORDS, _turn(changed.mirrored), depths.words))
+    plain = len(wanted)
+    if stored.pdq is not None:
+        wanted.append(_Wanted(Channel.PDQ, [-stored.pdq], depths.negative))
+    if changed is not None:
+        wanted += [
+            _Wanted(Channel.WORDS, _turn(each), depths.negative) for each in changed.negatives
         ]
     queries = [
-        Query(vector=vector, using=channel, limit=depth + 1, payloads=False)
-        for channel, vector, depth in vectors
+        Query(vector=vector, using=each.channel, limit=each.depth + 1, payloads=False)
+        for each in wanted
+        for vector in each.vectors
     ]
     answers = collection.query(queries) if queries else []
     own: set[uuid.UUID] = set()
@@ -103,14 +113,35 @@ def find_neighbours(
             collection, queries=queries, answers=answers, sha256=sha256
         )
     own.add(stored.id)
+    following = iter(answers)
     lists = [
-        [hit.id for hit in hits if hit.id not in own][: query.limit - 1]
-        for query, hits in zip(queries, answers, strict=True)
+        _merge([next(following) for _ in each.vectors], without=own, limit=each.depth)
+        for each in wanted
     ]
     found = fuse(lists[:plain], limit=depths.limit)
     # Negatives are rare, so they are looked for beside the others and not in their place.
     further = [[each for each in some if each not in found] for some in lists[plain:]]
     return found + fuse(further, limit=depths.negative * 3 // 2)
+
+
+def _turn(words: Words) -> list[np.ndarray | Words]:
+    """Return queries for printings of a picture in each quarter turn; none for a plain picture."""
+    if not len(words.indices):
+        return []
+    return [turn(words, rotation=rotation) for rotation in QUARTERS]
+
+
+def _merge(
+    lists: Sequence[Sequence[ScoredPoint]], *, without: set[uuid.UUID], limit: int
+) -> list[uuid.UUID]:
+    """Return the images of several lists of one channel by their best score in any."""
+    scores: dict[uuid.UUID, float] = {}
+    for hit in itertools.chain.from_iterable(lists):
+        if hit.id not in without:
+            scores[hit.id] = max(hit.score, scores.get(hit.id, -np.inf))
+    if len(lists) == 1:  # ties stay as the store orders them
+        return list(scores)[:limit]
+    return sorted(scores, key=lambda each: (-scores[each], each))[:limit]
 
 
 def _search_without_copies(

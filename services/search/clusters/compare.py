@@ -21,11 +21,11 @@ from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import Evidence
 from halftone.matching.relation import is_picture, relation
 from halftone.matching.verification import verify
-from halftone.matching.words import Vocabulary
+from halftone.matching.words import Vocabulary, likeness
 from halftone.services.search.clusters.candidates import ChangedWords
 from halftone.services.search.clusters.pairs import PairComparison
 from halftone.services.search.comparison import messages
-from halftone.services.search.store.port import PDQ_BITS, Words
+from halftone.services.search.store.port import PDQ_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from halftone.matching.features import LocalFeatures
     from halftone.services.search.archive.fingerprints import Fingerprints
     from halftone.services.search.comparison.calibrations import Calibrations
-    from halftone.services.search.store.port import Stored
+    from halftone.services.search.store.port import Stored, Words
 
 _VERSION: Final = 4
 """The version of the comparison. Raising it makes all pairs be compared again."""
@@ -93,7 +93,7 @@ class Comparer:
         ways = [mirrored, features.negative(), mirrored.negative()]
         # This takes 30 ms, so it runs in a thread of low priority.
         words = self._threads.submit(self._vocabulary.words_of_all, ways).result()
-        first, *others = (Words(*each) for each in words)
+        first, *others = words
         return ChangedWords(mirrored=first, negatives=tuple(others))
 
     def compare(
@@ -178,7 +178,7 @@ class Comparer:
         # Only a verified overlap may link a group. Pictures with almost no features have
         # none, however alike they are.
         verification = dataclasses.replace(verify(query, candidate), is_conclusive=True)
-        pdq, words = _pdq(a.stored, b.stored), _words(a.stored.words, b.stored.words)
+        pdq, words = _pdq(a.stored, b.stored), self._words(a.stored.words, b.stored.words)
         if verification.is_negative:
             # All bits of the hash are turned over.
             pdq = None if pdq is None else -pdq
@@ -186,7 +186,7 @@ class Comparer:
         is_mirrored = bool(verification.overlaps) and verification.overlaps[0].mirrored
         if (is_mirrored or verification.is_negative) and b.stored.words is not None:
             changed = self._vocabulary.words(query.mirrored() if is_mirrored else query)
-            words = max(words or 0.0, _words(Words(*changed), b.stored.words) or 0.0)
+            words = max(words or 0.0, self._words(changed, b.stored.words) or 0.0)
         evidence = Evidence(
             similarity=compute_similarity(a.stored, b.stored),
             pdq=pdq,
@@ -194,6 +194,13 @@ class Comparer:
             verification=verification,
         )
         return evidence, _compute_share(verification, query=query, candidate=candidate)
+
+    def _words(self, a: Words | None, b: Words | None) -> float | None:
+        """Return the likeness of two pictures by words; None if one has none."""
+        if a is None or b is None or not len(a.indices) or not len(b.indices):
+            return None
+        plain = self._vocabulary.drop_directions
+        return likeness(plain(a), plain(b))
 
 
 def pack(evidence: Evidence) -> bytes:
@@ -277,13 +284,6 @@ def _pdq(a: Stored, b: Stored) -> float | None:
     if a.pdq is None or b.pdq is None or not ((a.pdq > 0).any() and (b.pdq > 0).any()):
         return None
     return float(np.sign(a.pdq) @ np.sign(b.pdq)) / PDQ_BITS
-
-
-def _words(a: Words | None, b: Words | None) -> float | None:
-    if a is None or b is None or not len(a.indices) or not len(b.indices):
-        return None
-    _, first, second = np.intersect1d(a.indices, b.indices, assume_unique=True, return_indices=True)
-    return min(1.0, float(a.values[first].astype(np.float64) @ b.values[second]))
 
 
 def _compute_share(

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.imaging.orientations import UPRIGHT, Orientation
+from halftone.imaging.orientations import QUARTERS, UPRIGHT, Orientation
 from halftone.matching.fusion import DEPTH, NEGATIVE_DEPTH, fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Evidence
+from halftone.matching.words import Vocabulary, no_words, turn
 from halftone.services.search.query import ranking
 from halftone.services.search.query.plans import MAX_DEPTH
-from halftone.services.search.store.port import PDQ_BITS, Channel, Payload, Query, Words
+from halftone.services.search.store.port import PDQ_BITS, Channel, Payload, Query
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
     from halftone.matching.fingerprint import Fingerprint
-    from halftone.matching.words import Words as QueryWords
     from halftone.services.search.query.plans import SearchPlan
-    from halftone.services.search.store.port import Collection, ScoredPoint, Stored
+    from halftone.services.search.store.port import Collection, ScoredPoint, Stored, Words
 
 Floats = NDArray[np.float32]
 
@@ -101,7 +101,10 @@ class SearchCandidate:
 
 
 class Block(NamedTuple):
-    """Candidates, and an upper bound on the evidence of all images that are in no block so far."""
+    """Candidates, and what the evidence of all images that are in no block so far is at most.
+
+    Of their words it is an estimate.
+    """
 
     candidates: list[SearchCandidate]
     rest: Evidence
@@ -112,12 +115,6 @@ def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
     found = _rank_sources(collection, plan, depth=_depth(plan), sources=_SOURCES)
     lists = {source: each.ids for source, each in found.items()}
     descriptor, pdq, words, *_ = _SOURCES
-    rest = Evidence(
-        similarity=found[descriptor].rest,
-        pdq=found[pdq].rest,
-        words=found[words].rest,
-        verification=None,
-    )
     ids = fuse_channels(
         descriptor=lists[descriptor],
         pdq=lists[pdq],
@@ -125,7 +122,28 @@ def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
         negatives=[each for source, each in lists.items() if source.negative],
         limit=sum(map(len, lists.values())),
     )
-    return Block(_score_all(collection, plan=plan, ids=ids, by=lists), rest)
+    block = _score_all(collection, plan=plan, ids=ids, by=lists)
+    rest = Evidence(
+        similarity=found[descriptor].rest,
+        pdq=found[pdq].rest,
+        words=_bound_words(block, listed=found[words]),
+        verification=None,
+    )
+    return Block(block, rest)
+
+
+def _bound_words(block: Sequence[SearchCandidate], *, listed: _Ranked) -> float:
+    """Estimate the highest likeness by words of the images that are not in a block.
+
+    The list is ordered by words with directions, and the likeness has none. What is alike by words
+    and in no direction is turned by neither nothing nor quarters, which printings are not; so the
+    last quarter of the list stands for what follows it. 0 if nothing follows.
+    """
+    if not listed.rest:
+        return 0.0
+    tail = set(listed.ids[-(len(listed.ids) // 4 + 1) :])
+    alike = [each.words.score for each in block if each.words is not None and each.id in tail]
+    return max(alike, default=listed.rest)
 
 
 def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) -> Iterator[Block]:
@@ -239,7 +257,12 @@ def _vectors(plan: SearchPlan, source: Source) -> list[Floats | Words]:
         return [to_vector(bits) for bits in picture.pdq.values()]
     words = picture.negative_words if source.negative else picture.words
     # A picture with too little detail has no words.
-    return [Words(*each) for each in words.values() if len(each.indices)]
+    return [
+        turn(each, rotation=rotation)
+        for each in words.values()
+        if len(each.indices)
+        for rotation in (QUARTERS if plan.rotated else (0,))
+    ]
 
 
 def _negative_hashes(picture: Fingerprint) -> dict[Orientation, Floats]:
@@ -334,14 +357,18 @@ def _hashes(stored: Sequence[Stored], queries: dict[Orientation, Floats]) -> Seq
     return [None if each.pdq is None else next(views) for each in stored]
 
 
-def _words(stored: Sequence[Stored], queries: dict[bool, QueryWords]) -> list[View]:
+def _words(stored: Sequence[Stored], queries: dict[bool, Words]) -> list[View]:
     """Return for each image the best cosine of its words with the query's, and the orientation.
+
+    Directions do not count: they bring candidates, and mean the same whichever way it is turned.
 
     Args:
         stored: The images.
         queries: The query's words by whether it is mirrored.
     """
-    held = [each.words or _NONE for each in stored]
+    vocabulary = Vocabulary.load()
+    queries = {way: vocabulary.drop_directions(words) for way, words in queries.items()}
+    held = [vocabulary.drop_directions(each.words or no_words()) for each in stored]
     rows = np.repeat(np.arange(len(held)), [len(each.indices) for each in held])
     indices = np.concatenate([each.indices for each in held]).astype(np.int64)
     values = np.concatenate([each.values for each in held])
@@ -358,6 +385,3 @@ def _words(stored: Sequence[Stored], queries: dict[bool, QueryWords]) -> list[Vi
             for score, known in zip(scores, best, strict=True)
         ]
     return best
-
-
-_NONE: Final = Words(np.empty(0, np.uint32), np.empty(0, np.float32))

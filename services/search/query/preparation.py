@@ -11,7 +11,6 @@ from halftone.core import errors, wire
 from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.fingerprint import Fingerprint, make_words
-from halftone.matching.words import Words
 from halftone.services.search.archive.embedder_client import MAX_IMAGES, ImageDescriptors
 from halftone.services.search.query.plans import SearchPlan
 
@@ -187,7 +186,7 @@ class Preparation:
         features = self._fingerprints.features(stored.payload["sha256"])
         words, negative_words = make_words(features, mirrored=plan.mirrored)
         if stored.words is not None:
-            words[False] = Words(*stored.words)
+            words[False] = stored.words
         asked = orientations(mirrored=plan.mirrored, rotated=plan.rotated)
         hashes = {} if stored.pdq is None else {UPRIGHT: (stored.pdq > 0).astype("uint8")}
         if any(each not in hashes for each in asked):

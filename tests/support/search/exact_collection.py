@@ -9,6 +9,7 @@ import numpy as np
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint
+from halftone.matching.words import DIRECTIONS
 from halftone.service.paging import Page
 from halftone.services.search.query.plans import SearchPlan
 from halftone.services.search.store.port import EVERYTHING, Channel, ScoredPoint, Stored, Words
@@ -31,9 +32,10 @@ def bits(seed):
     return np.random.default_rng(seed).integers(0, 2, 256).astype(np.uint8)
 
 
-def words(*indices):
-    values = np.full(len(indices), 1 / max(1, len(indices)) ** 0.5, np.float32)
-    return Words(np.array(indices, np.uint32), values)
+def words(*numbers, direction=3):
+    """Visual words by their numbers, all in one direction."""
+    values = np.full(len(numbers), 1 / max(1, len(numbers)) ** 0.5, np.float32)
+    return Words(np.array(numbers, np.uint32) * DIRECTIONS + direction, values)
 
 
 def score(stored, query):

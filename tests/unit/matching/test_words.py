@@ -11,12 +11,22 @@ from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.vocabulary_build import learn, main
-from halftone.matching.words import WEIGHTS, Vocabulary, Words, unit
+from halftone.matching.words import (
+    DIRECTIONS,
+    WEIGHTS,
+    Vocabulary,
+    Words,
+    likeness,
+    no_words,
+    turn,
+    unit,
+)
 
 
-def likeness(first: Words, second: Words) -> float:
-    _, rows, columns = np.intersect1d(first.indices, second.indices, return_indices=True)
-    return float(first.values[rows] @ second.values[columns])
+def find(query: Words, stored: Words) -> float:
+    """The score that an index gives a picture."""
+    _, rows, columns = np.intersect1d(query.indices, stored.indices, return_indices=True)
+    return float(query.values[rows] @ stored.values[columns])
 
 
 def test_words_are_a_sparse_vector_of_unit_length(picture):
@@ -24,7 +34,7 @@ def test_words_are_a_sparse_vector_of_unit_length(picture):
     assert words.indices.dtype == np.uint32
     assert words.values.dtype == np.float32
     assert (np.diff(words.indices.astype(int)) > 0).all()
-    assert words.indices.max() < len(Vocabulary.load())
+    assert words.indices.max() < len(Vocabulary.load()) * DIRECTIONS
     assert (words.values > 0).all()
     assert np.linalg.norm(words.values) == pytest.approx(1, abs=1e-5)
 
@@ -33,7 +43,54 @@ def test_a_part_is_more_like_its_whole_than_another_picture(picture):
     vocabulary = Vocabulary.load()
     whole, other = (vocabulary.words(extract(picture(seed))) for seed in (1, 2))
     part = vocabulary.words(extract(picture(1).crop((60, 40, 300, 220))))
-    assert likeness(part, whole) > 2 * likeness(part, other)
+    assert find(turn(part), whole) > 2 * find(turn(part), other)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("skew", [0, 10])
+def test_a_query_finds_what_lies_as_it_does(picture, rotation, skew):
+    """Turned by quarters, and by a little more; by other quarters it finds next to nothing."""
+    vocabulary, image = Vocabulary.load(), picture(1)
+    words = vocabulary.words(extract(image))
+    printed = vocabulary.words(extract(image.rotate(-rotation - skew, expand=True, fillcolor=200)))
+
+    scores = {each: find(turn(words, rotation=each), printed) for each in (0, 90, 180, 270)}
+
+    assert max(scores, key=scores.__getitem__) == rotation
+    assert scores.pop(rotation) > 3 * max(scores.values())
+
+
+def test_a_query_scores_1_with_its_own_picture(picture):
+    words = Vocabulary.load().words(extract(picture(1)))
+
+    assert find(turn(words), words) == pytest.approx(1, abs=1e-5)
+    # A word in two neighbouring directions is one word.
+    beside = Words(np.array([32, 33], np.uint32), np.full(2, 0.5**0.5, np.float32))
+    assert find(turn(beside), beside) == pytest.approx(1)
+
+
+def test_directions_are_parts_of_a_full_turn():
+    """The last one lies beside the first."""
+    last = Words(np.array([5 * DIRECTIONS - 1], np.uint32), np.ones(1, np.float32))
+    first = Words(np.array([4 * DIRECTIONS], np.uint32), np.ones(1, np.float32))
+
+    assert find(turn(last), first) == find(turn(first), last) == 1
+    assert find(turn(last, rotation=90), Words(first.indices + 3, first.values)) == 1
+    assert not find(turn(last), Words(first.indices + 2, first.values))
+
+
+def test_likeness_does_not_know_directions(picture):
+    vocabulary, image = Vocabulary.load(), picture(1)
+    words, turned = (
+        vocabulary.words(extract(each)) for each in (image, image.rotate(45, expand=True))
+    )
+    plain = vocabulary.drop_directions(words)
+
+    assert likeness(plain, plain) == pytest.approx(1, abs=1e-5)
+    assert plain.indices.max() < len(vocabulary)
+    assert np.linalg.norm(plain.values) == pytest.approx(1, abs=1e-5)
+    assert likeness(plain, vocabulary.drop_directions(turned)) > 2 * likeness(words, turned)
+    assert not len(vocabulary.drop_directions(no_words()).indices)
 
 
 def test_plain_pictures_have_no_words():
@@ -76,12 +133,12 @@ def test_a_query_is_fingerprinted_in_every_orientation_asked_for(picture):
     assert list(kept.words) == [False]
     assert kept.features.width == 960
     mirrored = archive_fingerprint(ImageOps.mirror(image))
-    assert likeness(every.words[True], mirrored.words[False]) > 0.8
+    assert find(turn(every.words[True]), mirrored.words[False]) > 0.75
     assert not kept.negative_words
     for way, words in every.negative_words.items():
         turned = ImageOps.mirror(image) if way else image
         inverted = archive_fingerprint(ImageOps.invert(turned))
-        assert likeness(words, inverted.words[False]) > 0.8
+        assert find(turn(words), inverted.words[False]) > 0.75
     assert not fingerprint(image, negative=False).negative_words
     assert list(fingerprint(image, mirrored=True, rotated=False).pdq) == list(
         orientations(mirrored=True, rotated=False)
