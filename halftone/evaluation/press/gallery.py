@@ -42,10 +42,14 @@ TARGET: Final = 768
 _THREADS: Final = 2
 _BATCH: Final = 64
 MAKERS: Final = (
+    "halftone.imaging.caps",
+    "halftone.imaging.conversion",
+    "halftone.imaging.directories",
     "halftone.imaging.headers",
     "halftone.imaging.images",
     "halftone.imaging.layout",
     "halftone.imaging.luminance",
+    "halftone.imaging.needs",
     "halftone.imaging.orientations",
     "halftone.imaging.tiff",
     "halftone.matching.features",

@@ -138,7 +138,10 @@ async def test_lists_whose_callers_are_gone_leave_others_their_threads(service, 
     request = search_pb2.CountFacetsRequest()
     calls = [service.stub.CountFacets(request, timeout=0.5) for _ in range(32)]
     gone = await asyncio.gather(*calls, return_exceptions=True)
-    assert {call.code() for call in gone} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    # Some may be told at once that their turn would come too late.
+    codes = [call.code() for call in gone]
+    assert codes.count(grpc.StatusCode.DEADLINE_EXCEEDED) >= 16
+    assert set(codes) <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
     found = await service.stub.GetImage(search_pb2.GetImageRequest(name=name(0)), timeout=20)
     assert found.name == name(0)
     release.set()

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import pathlib
+import re
 import shutil
 
 import grpc
@@ -434,7 +435,12 @@ async def test_a_store_that_cannot_answer_is_asked_again(settings, embedder, mon
     answers = await service.add(record(1, caption="new"), record(2))
     assert away.left == 0
     assert states(answers) == [UPDATED, CREATED]
-    assert 'import_store_retries_total{reason="UNAVAILABLE"} 2.0' in await metrics_of(service)
+    # The worker that groups pictures may have met one of the two.
+    retries = re.search(
+        r'import_store_retries_total{reason="UNAVAILABLE"} (\d)', await metrics_of(service)
+    )
+    assert retries is not None
+    assert int(retries[1]) in {1, 2}
     await service.stop()
 
 
