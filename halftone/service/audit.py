@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from halftone.service.access import Caller
 
 _READING: Final = ("Get", "List", "Watch")
+_NOT_OURS: Final = "/grpc."
 _NAMES: Final = frozenset({"name", "names", "a", "b", "model_version", "verdict", "parent"})
 _DETAILS: Final = ("decision", "filter", "spec")
 
@@ -24,7 +25,12 @@ _log = telemetry.get_logger(__name__)
 
 
 def is_audited(method: str) -> bool:
-    """Return whether a method changes something, by its scope and its name."""
+    """Return whether a method changes something, by its scope and its name.
+
+    A method of ours that has no scope yet counts; gRPC's own, health and reflection, do not.
+    """
+    if method.startswith(_NOT_OURS):
+        return False
     scope = SCOPES.get(method, Scope.ADMIN)
     name = method.rpartition("/")[2]
     return scope not in {Scope.READ, Scope.SEARCH} and not name.startswith(_READING)

@@ -12,17 +12,16 @@ import contextvars
 import time
 from typing import TYPE_CHECKING, Final
 
-from limits import RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, Storage
-from limits.aio.strategies import FixedWindowRateLimiter
-from limits.storage import storage_from_string
-
 from halftone.core import errors, telemetry
 from halftone.core.quotas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+    from limits import RateLimitItemPerSecond
+    from limits.aio.storage import Storage
+    from limits.aio.strategies import FixedWindowRateLimiter
 
     from halftone.core.quotas import Quota
 
@@ -57,8 +56,16 @@ class Quotas:
         Raises:
             errors.FailedPrecondition: The package for Redis is not installed, or it is no such URL.
         """
-        self._limiter = FixedWindowRateLimiter(_open_storage(storage))
+        # In memory only once something is counted: an embedder on a machine of its own needs no
+        # package for quotas that nobody has.
+        self._opened = _open_limiter(storage) if storage else None
         self._at_once: collections.Counter[str] = collections.Counter()
+
+    @property
+    def _limiter(self) -> FixedWindowRateLimiter:
+        if self._opened is None:
+            self._opened = _open_limiter("")
+        return self._opened
 
     @contextlib.contextmanager
     def hold(self, caller: str, quotas: tuple[Quota, ...]) -> Iterator[None]:
@@ -181,9 +188,17 @@ async def note_pixels(count: int) -> None:
         await budget.note_pixels(count)
 
 
-def _open_storage(url: str) -> Storage:
-    if not url:
-        return MemoryStorage()
+def _open_limiter(url: str) -> FixedWindowRateLimiter:
+    from limits.aio.storage import MemoryStorage  # noqa: PLC0415 - needed where quotas are
+    from limits.aio.strategies import FixedWindowRateLimiter  # noqa: PLC0415
+
+    return FixedWindowRateLimiter(_open_redis(url) if url else MemoryStorage())
+
+
+def _open_redis(url: str) -> Storage:
+    from limits.aio.storage import Storage  # noqa: PLC0415
+    from limits.storage import storage_from_string  # noqa: PLC0415
+
     try:
         storage = storage_from_string(
             f"async+{url}",
@@ -222,6 +237,8 @@ def _choose(quotas: tuple[Quota, ...], kind: Kind) -> list[Quota]:
 
 
 def _make_item(quota: Quota) -> RateLimitItemPerSecond:
+    from limits import RateLimitItemPerSecond  # noqa: PLC0415
+
     amount = quota.amount * (_PIXELS if quota.kind is Kind.MEGAPIXELS else 1)
     return RateLimitItemPerSecond(amount, quota.seconds, namespace=f"halftone/{quota.kind}")
 

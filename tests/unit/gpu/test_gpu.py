@@ -335,7 +335,7 @@ def required(distributions):
 
 
 # What runs only where it is asked for, or not in these stages.
-OPTIONAL = {"mlflow", "onnx", "onnxruntime", "openvino", "nncf", "cv2", "edtf"}
+OPTIONAL = {"mlflow", "onnx", "onnxruntime", "openvino", "nncf", "cv2", "edtf", "limits"}
 
 
 @pytest.mark.parametrize("name", ["network", "embedder", "step", "training"])

@@ -24,6 +24,7 @@ def test_what_changes_something_is_audited_and_nothing_else():
     assert {"CreateTrainingJob", "RollBackModelVersion", "UpdateImage"} < audited
     assert not {"SearchImages", "GetTrainingJob", "WatchTrainingJob", "EmbedImages"} & audited
     assert is_audited("/halftone.v1.SearchService/Later")
+    assert not is_audited("/grpc.health.v1.Health/Check")
 
 
 async def test_an_entry_says_who_and_what_and_is_for_its_owner_only(tmp_path):
