@@ -26,7 +26,7 @@ from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
 from halftone.services.search.query.searching import TOGETHER, Searching, is_by_embedding
-from halftone.services.search.store.port import EVERYTHING
+from halftone.services.search.store.port import EVERYTHING, AnyOf, Filter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -49,6 +49,9 @@ _LEAST_RUNNING: Final = 4
 computes."""
 _BATCH_SHARE: Final = 8
 """A large batch is admitted as one search for every so many of its searches."""
+
+_NOBODY: Final = Filter(must=(AnyOf("sha256", ("",)),))
+"""Matches no record; every shard looks it up in an index."""
 
 _Answer = TypeVar("_Answer")
 
@@ -188,6 +191,8 @@ class Engine:
             raise errors.Unavailable(
                 "The active collection was deleted while the service ran.", reason=GONE
             )
+        # All else is answered by any node of a cluster, also when the records of another are away.
+        self._holdings.collections.active.count(_NOBODY)
 
     async def search(
         self, request: search_pb2.SearchImagesRequest, *, deadline: float
