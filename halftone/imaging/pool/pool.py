@@ -72,14 +72,16 @@ class Pool:
     def start(self) -> None:
         """Start the workers and wait until all of them can be called. Blocks for a second or two.
 
+        Calls that came before wait for it.
+
         Raises:
             errors.Unavailable: They cannot be started.
         """
         workers = [WorkerProcess() for _ in range(self._workers)]
         for worker in workers:
             self._fill(worker)
-        with self._lock:
-            self._idle += workers
+        for worker in workers:
+            self._put(worker)
 
     def close(self) -> None:
         """End the workers. Calls that run fail with `Unavailable`."""

@@ -42,7 +42,9 @@ async def run_in_order(
         try:
             await under_way.put(task)
         except asyncio.CancelledError:
+            # It is in no queue, so nobody else would wait for it.
             task.cancel()
+            await asyncio.wait({task})
             raise
 
     async def produce() -> None:

@@ -59,6 +59,27 @@ def until(condition) -> None:
         time.sleep(0.01)
 
 
+def test_calls_that_come_before_the_workers_wait_for_them():
+    pool = Pool(
+        limits=Limits(memory_bytes=128 * MIB, seconds=1.0), workers=1, modules=(tasks.__name__,)
+    )
+    waits = set()
+
+    def call(content: bytes) -> bytes:
+        # `is_over` is asked only while a call waits.
+        return pool.run(tasks.echo, content, is_over=lambda: bool(waits.add(content)))
+
+    with ThreadPoolExecutor(2) as threads:
+        early = [threads.submit(call, content) for content in (b"one", b"two")]
+        until(lambda: len(waits) == 2)
+        pool.start()
+        try:
+            assert [each.result(TIMEOUT) for each in early] == [b"one", b"two"]
+            assert pool.run(tasks.echo, b"on") == b"on"
+        finally:
+            pool.close()
+
+
 def test_results_come_back_as_they_were(pool):
     array, image, region, plain = pool.run(tasks.make_all, b"some")
     assert np.array_equal(array, np.arange(12).reshape(3, 4)[:, ::2])

@@ -122,3 +122,31 @@ async def test_whoever_gives_up_leaves_nothing_running():
     assert work.closed
     assert work.tasks
     assert all(task.done() for task in work.tasks)
+
+
+async def test_all_that_is_cancelled_has_ended_when_the_results_are_closed():
+    """Also the item that waits for room in the window."""
+    ended = []
+
+    async def items():
+        for number in range(10):
+            yield number
+
+    async def process(number):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # Like the release of a batch's bytes, which runs in a thread; each takes longer.
+            for _ in range(1 + number):
+                await soon()
+            ended.append(number)
+
+    tasks = set()
+    results = run_in_order(items(), process, window=3, started=tasks.add)
+    first = asyncio.ensure_future(anext(results))
+    await soon()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert sorted(ended) == [0, 1, 2, 3]
+    assert len(tasks) == 4
