@@ -26,7 +26,7 @@ from halftone.core.spelling import compose_all, find_spelling
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from halftone.archive.tables import TableFile
 
@@ -65,7 +65,10 @@ class Row:
             `halftone.archive.tables`.
         image_id: The image id; empty if it could not be read.
         image: The record with its name and fields, None for a rejected row.
-        path: The picture's file, None for a rejected row.
+        path: The picture's file, or the file that holds it; None for a rejected row.
+        content: Returns the picture's bytes where they are not simply those of the file: a page of
+            a file with several, a part that is cut from a page. It may be called from any thread
+            and more than once, and raises `errors.HalftoneError`.
         error: The reason why the row is rejected; None for a good one.
     """
 
@@ -73,6 +76,7 @@ class Row:
     image_id: str
     image: search_pb2.Image | None = None
     path: Path | None = None
+    content: Callable[[], bytes] | None = None
     error: errors.InvalidArgument | None = None
 
 

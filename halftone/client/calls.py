@@ -357,7 +357,7 @@ def make_import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
             raise record.error
         if record.image is None or record.path is None:
             raise errors.InvalidArgument("The row holds no record.", field="row")
-        content = read_image(record.path)
+        content = read_image(record.path if record.content is None else record.content())
         return pb.ImportImagesRequest(image=record.image, content=content, row=record.number)
     if (record.content is None) == (not record.server_path):
         raise errors.InvalidArgument(

@@ -8,12 +8,14 @@ import time
 
 import pytest
 
+from halftone.archive.manifests import Row
 from halftone.client import (
     Client,
     NewImage,
     RetryPolicy,
 )
 from halftone.core import errors
+from halftone.v1 import search_pb2
 from tests.support.client.fake_search import FakeSearch, fails, sleeps
 from tests.support.held_port import hold_port
 from tests.support.pictures.image_corpus import pages
@@ -44,6 +46,32 @@ def test_what_was_not_imported_of_a_file_is_noted(fake, client):
     ]
     client.import_images(records, on_progress=acks.append)
     assert [ack.notes for ack in acks] == [(), ("Only the first page.",)]
+
+
+def test_rows_say_themselves_what_their_content_is(fake, client, tmp_path):
+    """A part of a file is sent instead of the file, and a part that cannot be had is refused."""
+
+    def refuse() -> bytes:
+        raise errors.InvalidArgument("There is no page 3.", field="file")
+
+    whole = tmp_path / "pages.pdf"
+    whole.write_bytes(b"broken")
+    rows = [
+        Row(
+            number=number,
+            image_id=str(number),
+            image=search_pb2.Image(name=f"archives/a/images/{number}"),
+            path=whole,
+            content=content,
+        )
+        for number, content in ((1, lambda: b"page"), (2, refuse), (3, None))
+    ]
+    summary = client.import_images(rows)
+    assert summary.created == 1
+    assert [(ack.row, ack.error.message) for ack in summary.rejected] == [
+        (2, "There is no page 3."),
+        (3, "Not an image."),
+    ]
 
 
 def test_nothing_to_import(client):
