@@ -13,9 +13,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 import click
 
-from halftone.archive import manifests as archives
 from halftone.archive import records
-from halftone.archive.tables import describe_row, is_json_lines
+from halftone.archive.sources import Options, open_source
 from halftone.cli import output
 from halftone.cli.connecting import server_options
 from halftone.cli.terminal.progress import Counter
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from halftone.archive.sources import Source
     from halftone.cli.connecting import Connect
     from halftone.client import Client, ImportAck, ImportSummary
 
@@ -120,7 +120,7 @@ def run_import(
     records.make_name(archive, image_id="any", field="--archive")
     # This reads the header before anything is sent, so that a bad manifest changes nothing.
     try:
-        rows = archives.read_manifest(source, archive=archive, encoding=encoding)
+        opened = open_source(source, archive=archive, options=Options(encoding=encoding))
     except errors.InvalidArgument as error:
         known = not source.is_file() or source.suffix.lower() in _SUFFIXES
         if known or error.reason not in {"WRONG_ENCODING", "MISSING_COLUMN"}:
@@ -130,10 +130,8 @@ def run_import(
             "(CSV, TSV or JSON Lines), which names them in the columns image_id and file.",
             field="path",
         ) from error
-    manifest = archives.find_manifest(source)
-    total = archives.count_rows(manifest, encoding=encoding)
-    with _Rejections(rejected, manifest=manifest) as rejections, Counter() as counter:
-        advance = counter.add("Importing", total=total)
+    with _Rejections(rejected, source=opened) as rejections, Counter() as counter:
+        advance = counter.add("Importing", total=opened.total)
         noted: list[ImportAck] = []
         waits = _Waits(counter.say, note=lambda text: advance(0, remark=text))
 
@@ -145,10 +143,11 @@ def run_import(
                 noted.append(ack)
             advance(1, remark=f"{rejections.count:,} rejected" if rejections.count else "")
 
-        summary = client.import_images(rows, on_progress=on_progress, on_wait=waits.tell)
+        summary = client.import_images(opened.rows, on_progress=on_progress, on_wait=waits.tell)
     remarks = [
-        *_list_notes(noted, manifest=manifest),
-        *_describe_rejections(summary, manifest=manifest),
+        *opened.remarks,
+        *_list_notes(noted, source=opened),
+        *_describe_rejections(summary, source=opened),
         *rejections.describe(),
     ]
     return Outcome(summary=summary, remarks=tuple(remarks))
@@ -168,10 +167,10 @@ def describe(summary: ImportSummary, *, archive: str) -> str:
     return text
 
 
-def _describe_rejections(summary: ImportSummary, *, manifest: Path) -> list[str]:
+def _describe_rejections(summary: ImportSummary, *, source: Source) -> list[str]:
     """Return a line about each of the first rejected rows."""
     lines = [
-        f"{_describe_row(ack, manifest=manifest)}: {ack.error.message if ack.error else ''}"
+        f"{_describe_row(ack, source=source)}: {ack.error.message if ack.error else ''}"
         for ack in summary.rejected[:_SHOWN]
     ]
     return [*lines, *["…"] * (len(summary.rejected) > _SHOWN)]
@@ -196,18 +195,18 @@ def _place_rejections(source: Path) -> Path:
     return (folder if os.access(folder, os.W_OK) else Path.cwd()) / "rejected.csv"
 
 
-def _list_notes(noted: Sequence[ImportAck], *, manifest: Path) -> list[str]:
+def _list_notes(noted: Sequence[ImportAck], *, source: Source) -> list[str]:
     """Return what is said of the first pictures that were not imported as a whole."""
     lines = [
-        f"{_describe_row(ack, manifest=manifest)}: {' '.join(ack.notes)}" for ack in noted[:_SHOWN]
+        f"{_describe_row(ack, source=source)}: {' '.join(ack.notes)}" for ack in noted[:_SHOWN]
     ]
     if len(noted) > _SHOWN:
         lines.append(f"… and the like of {len(noted) - _SHOWN:,} more.")
     return lines
 
 
-def _describe_row(ack: ImportAck, *, manifest: Path) -> str:
-    return ", ".join(filter(None, (describe_row(manifest, ack.row), _find_image_id(ack))))
+def _describe_row(ack: ImportAck, *, source: Source) -> str:
+    return ", ".join(filter(None, (source.describe_row(ack.row), _find_image_id(ack))))
 
 
 def _find_image_id(ack: ImportAck) -> str:
@@ -252,10 +251,10 @@ class _Rejections:
         count: The number of rejected rows.
     """
 
-    def __init__(self, path: Path, *, manifest: Path) -> None:
+    def __init__(self, path: Path, *, source: Source) -> None:
         self.count = 0
         self._path = path
-        self._manifest = manifest
+        self._source = source
         self._file: IO[str] | None = None
         self._problem = ""
 
@@ -315,10 +314,7 @@ class _Rejections:
             )
         else:
             text = f"{rows} {'is' if one else 'are'} listed with the reason in {path}."
-        # A cell with a line break does not begin a row, so these are not the lines of the file.
-        if not is_json_lines(self._manifest):
-            text += " Rows are numbered as a spreadsheet shows them."
-        return [text]
+        return [f"{text} {self._source.numbering}".rstrip()]
 
     def _fail(self, error: OSError) -> None:
         self._problem = error.strerror or str(error)

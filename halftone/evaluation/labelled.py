@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone.archive import manifests
+from halftone.archive.sources import open_source
 from halftone.archive.tables import describe_row, open_table
 from halftone.core import errors
 from halftone.core.spelling import compose, compose_all
@@ -192,10 +192,10 @@ def _read_pictures(folder: Path) -> tuple[list[LabelledPicture], list[tuple[str,
     """Return the usable pictures of a manifest, and what is left out and why."""
     pictures: list[LabelledPicture] = []
     left_out: list[tuple[str, str]] = []
-    manifest = manifests.find_manifest(folder)
-    for row in manifests.read_manifest(manifest, archive="evaluation"):
+    source = open_source(folder, archive="evaluation")
+    for row in source.rows:
         if row.image is None or row.path is None:
-            where = row.image_id or describe_row(manifest, row.number)
+            where = row.image_id or source.describe_row(row.number)
             left_out.append((where, str(row.error)))
         else:
             labels = row.image.labels

@@ -7,7 +7,7 @@ import shutil
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from halftone.archive import manifests
+from halftone.archive import sources
 from halftone.client import NewImage
 from halftone.core import errors, files
 from halftone.services.web.answers import unpacking
@@ -140,11 +140,11 @@ def read_records(folder: Path, *, archive: str) -> Iterator[Row | NewImage]:
     if len(inner) == 1 and inner[0].is_dir():
         folder = inner[0]
     if _has_manifest(folder):
-        yield from manifests.read_manifest(folder, archive=archive)
+        yield from sources.open_source(folder, archive=archive).rows
         return
     by_manifest = [path for path in sorted(files.subdirectories(folder)) if _has_manifest(path)]
     for path in by_manifest:
-        yield from manifests.read_manifest(path, archive=archive)
+        yield from sources.open_source(path, archive=archive).rows
     others = [
         path
         for path in files.files_below(folder)
@@ -160,4 +160,4 @@ def read_records(folder: Path, *, archive: str) -> Iterator[Row | NewImage]:
 
 
 def _has_manifest(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in manifests.NAMES)
+    return sources.find_kind(folder) is not None

@@ -1,0 +1,45 @@
+"""Opens whatever holds records to import, and gives their rows.
+
+Import, training and evaluation read archives by `open_source`, so that all of them read the same.
+`source` says what a source gives; each other module opens one kind of it. A new kind is a `Kind`
+in `KINDS`, the more particular ones first: a manifest is what is left. Nothing here talks to a
+service, and no picture is opened before its content is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from halftone.archive.sources.manifest import MANIFEST
+from halftone.archive.sources.source import Kind as Kind
+from halftone.archive.sources.source import Options as Options
+from halftone.archive.sources.source import Source as Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KINDS: Final[tuple[Kind, ...]] = (MANIFEST,)
+"""The kinds of sources, in the order in which they are tried."""
+
+
+def find_kind(path: Path) -> Kind | None:
+    """Return the kind of source that a file or folder is; None if it is none."""
+    return next((kind for kind in KINDS if kind.recognise(path)), None)
+
+
+def open_source(path: Path, *, archive: str, options: Options | None = None) -> Source:
+    """Open a source of records.
+
+    Args:
+        path: A file or a folder, of any kind of `KINDS`.
+        archive: The archive that the records belong to.
+        options: How it is to be read.
+
+    Returns:
+        The source. Its rows are read while they are gone through.
+
+    Raises:
+        errors.InvalidArgument: The source as a whole cannot be used. Raised before the first row.
+    """
+    kind = find_kind(path) or MANIFEST
+    return kind.open(path, archive=archive, options=options or Options())

@@ -1,0 +1,45 @@
+"""Opens a manifest as a source: a CSV, TSV or JSON Lines file, alone or in a folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from halftone.archive import manifests
+from halftone.archive.sources.source import Kind, Source
+from halftone.archive.tables import describe_row, is_json_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from halftone.archive.sources.source import Options
+
+
+def recognise_manifest(path: Path) -> bool:
+    """Return whether a path is a folder with a manifest; any file may be one."""
+    return path.is_file() or any((path / name).is_file() for name in manifests.NAMES)
+
+
+def open_manifest(path: Path, *, archive: str, options: Options) -> Source:
+    """Open a manifest; see `manifests.read_manifest` for what it may hold.
+
+    Raises:
+        errors.InvalidArgument: The manifest as a whole cannot be read.
+    """
+    encoding = options.encoding or "utf-8"
+    rows = manifests.read_manifest(path, archive=archive, encoding=encoding)
+    manifest = manifests.find_manifest(path)
+    return Source(
+        path=manifest,
+        folder=manifest.parent,
+        rows=rows,
+        total=manifests.count_rows(manifest, encoding=encoding),
+        describe_row=partial(describe_row, manifest),
+        # A cell with a line break does not begin a row, so these are not the lines of the file.
+        numbering=""
+        if is_json_lines(manifest)
+        else "Rows are numbered as a spreadsheet shows them.",
+    )
+
+
+MANIFEST: Final = Kind(name="manifest", recognise=recognise_manifest, open=open_manifest)

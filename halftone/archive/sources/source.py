@@ -1,0 +1,66 @@
+"""What every source of records gives, whatever it is read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from halftone.archive.manifests import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a source is to be read.
+
+    Attributes:
+        encoding: The encoding of a text file. None lets the file decide: UTF-8, UTF-16, or else
+            Windows-1252, which `Source.remarks` tells.
+    """
+
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Records to import, and where they come from.
+
+    Attributes:
+        path: The file or folder that describes the records.
+        folder: The folder below which the pictures lie.
+        rows: The records in their order, those that cannot be used with a reason. They can be gone
+            through once.
+        total: About how many rows there are.
+        describe_row: Returns in words where the row of a number is, for example `row 3`.
+        numbering: A sentence about what the numbers of rows count; may be empty.
+        remarks: Sentences for people about how the source is read. Reading the rows may add to
+            them, so they are complete only afterwards.
+    """
+
+    path: Path
+    folder: Path
+    rows: Iterator[Row]
+    total: int
+    describe_row: Callable[[int], str]
+    numbering: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of source that `open_source` can open.
+
+    Attributes:
+        name: Its name for people and options, for example `manifest`.
+        recognise: Returns whether a file or a folder is one, by a quick look. It must not raise
+            because of what it finds.
+        open: Opens a source. It is called as `open(path, archive=…, options=…)`, and raises
+            `errors.InvalidArgument` if the source as a whole cannot be used.
+    """
+
+    name: str
+    recognise: Callable[[Path], bool]
+    open: Callable[..., Source]
