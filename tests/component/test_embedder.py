@@ -374,7 +374,7 @@ def test_sigterm_finishes_what_was_accepted_and_refuses_the_rest(models: Registr
         embedder.wait_serving()
         contents = [jpeg(seed) for seed in range(16)]
         with concurrent.futures.ThreadPoolExecutor(32) as pool:
-            calls = [pool.submit(embedder.embed, *contents) for _ in range(24)]
+            calls = [pool.submit(embedder.embed, *contents, timeout=500) for _ in range(24)]
             # So many that they are still being worked on when the late one comes.
             until(lambda: embedder.metric("queue_items") > 192)
             embedder.process.send_signal(signal.SIGTERM)

@@ -79,11 +79,16 @@ async def test_a_message_that_cannot_be_decoded_is_a_wrong_argument(kind, method
     async with Running() as running:
         call = getattr(running.channel, kind)(f"/{method}")
         answered = call(iter([GARBAGE]) if kind == "stream_stream" else GARBAGE, timeout=60)
-        with (
-            structlog.testing.capture_logs() as logged,
-            pytest.raises(grpc.aio.AioRpcError) as caught,
-        ):
-            await (answered if kind == "unary_unary" else anext(aiter(answered)))
+        count = running.metrics.registry.get_sample_value
+
+        async def ended():
+            return count("halftone_test_rpcs_in_flight") == 0
+
+        with structlog.testing.capture_logs() as logged:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await (answered if kind == "unary_unary" else anext(aiter(answered)))
+            # A caller has a call's error a moment before the call ends, which is when it is logged.
+            await wait_for(ended)
         error = errors.from_rpc_error(caught.value)
         assert (type(error), error.reason) == (errors.InvalidArgument, "UNDECODABLE")
         assert [event["event"] for event in logged] == ([] if "grpc." in method else ["call"])
