@@ -3,9 +3,10 @@
 A manifest names one picture a row: `image_id` and `file` (relative to the manifest's folder), and
 as far as they are known `journal`, `date` (EDTF), `page`, `caption`, `language`, `rights`, `show`
 (`none`, `thumbnail` or `full`), `source_uri`, `source` (a URI becomes `source_uri`, anything else a
-label) and `page_region` (`x,y,width,height`). Every other column becomes a label. Texts are read in
-Unicode's normal form C, and a file is found in whatever form its name is. A row that cannot be used
-is yielded with its reason and does not end the reading.
+label), `page_image` (the page that the picture stands on: an image id of this archive, or the whole
+name of a record) and `page_region` (`x,y,width,height`). Every other column becomes a label. Texts
+are read in Unicode's normal form C, and a file is found in whatever form its name is. A row that
+cannot be used is yielded with its reason and does not end the reading.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ NAMES: Final = ("manifest.csv", "manifest.tsv", "manifest.jsonl")
 """The file names that are looked for in a folder."""
 
 _TEXTS: Final = ("journal", "date", "page", "caption", "language", "rights", "source_uri")
-COLUMNS: Final = frozenset((*REQUIRED, *_TEXTS, "show", "source", "page_region", "labels"))
+COLUMNS: Final = frozenset(
+    (*REQUIRED, *_TEXTS, "show", "source", "page_image", "page_region", "labels")
+)
 """The columns of a manifest that have a meaning; all others are labels."""
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
@@ -189,6 +192,8 @@ class _Reader:
             image.source_uri = source
         elif source:
             image.labels["source"].values.append(source)
+        if page := _text(row, "page_image"):
+            image.page_image = str(_find_page(page, archive=self.archive))
         _set_region(image, row.get("page_region"))
         nested = row.get("labels") or {}
         if not isinstance(nested, dict):
@@ -201,6 +206,13 @@ class _Reader:
                 image.labels[key].values.extend(text for text in texts if text)
         validate(image, prefix="")
         return image
+
+
+def _find_page(text: str, *, archive: str) -> Name:
+    """Return the name of a page: that of a record of any archive, or an image id of this one."""
+    if text.startswith("archives/") and "/images/" in text:
+        return parse_name(text, field="page_image")
+    return make_name(archive, image_id=text, field="page_image")
 
 
 def _row_error(problem: str) -> errors.InvalidArgument:

@@ -31,6 +31,7 @@ _MAX_CHARACTERS: Final = {
     "language": 64,
     "source_uri": 2_000,
     "rights": 2_000,
+    "page_image": 2_000,
 }
 
 
@@ -157,8 +158,23 @@ def validate(image: search_pb2.Image, *, prefix: str = "image.") -> Name:
                 f"{prefix}page_region: x and y must be at least 0, width and height at least 1.",
                 field=f"{prefix}page_region",
             )
+    if image.page_image:
+        _check_page(image, name=name, field=f"{prefix}page_image")
     _check_labels(image, field=f"{prefix}labels")
     return name
+
+
+def _check_page(image: search_pb2.Image, *, name: Name, field: str) -> None:
+    # Whether there is such a record is not asked: pictures may come before their page.
+    page = parse_name(image.page_image, field=field)
+    if page == name:
+        raise errors.InvalidArgument(
+            f"{field}: {image.page_image[:200]!r} is the record itself; leave it empty for a page.",
+            field=field,
+            reason="OWN_PAGE",
+        )
+    # It is compared with names as they are, and so has the form of a name.
+    make_name(page.archive, image_id=image.page_image.split("/", 3)[3], field=field)
 
 
 def _check_labels(image: search_pb2.Image, *, field: str) -> None:

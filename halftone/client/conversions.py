@@ -19,6 +19,7 @@ from halftone.client.types import (
     Filter,
     Hit,
     ImageEmbeddings,
+    ImageKind,
     Overlap,
     OverlapPart,
     Relation,
@@ -49,6 +50,7 @@ WRITABLE_FIELDS = (
     "rights",
     "labels",
     "show",
+    "page_image",
 )
 """Fields of a record that can be imported and updated."""
 
@@ -110,6 +112,8 @@ def make_filter(where: Filter | None) -> pb.Filter | None:
         caption_text=where.caption,
         labels={key: pb.Labels(values=values) for key, values in where.labels.items()},
         exclude=make_filter(where.exclude),
+        kind=ImageKind(where.kind).name if where.kind else None,
+        page_images=where.page_images,
     )
 
 

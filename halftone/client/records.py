@@ -36,6 +36,8 @@ class ImageRecord:
         height: The height of the upright picture in pixels.
         same_content: Names of other records with the very same bytes (the first 100).
         show: What of the picture others may see.
+        page_image: The name of the record of the page that the picture stands on; empty for pages
+            and clippings. There need not be such a record.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ImageRecord:
     create_time: dt.datetime | None = None
     update_time: dt.datetime | None = None
     show: Show = Show.FULL
+    page_image: str = ""
 
     @property
     def archive(self) -> str:
@@ -82,6 +85,8 @@ class NewImage:
         show: What of the picture others may see; None leaves it as it is, and a new record is
             shown in full.
         row: A number that the acknowledgement repeats, for example the row in a manifest.
+        page_image: The name of the record of the page that the picture stands on, which may be
+            imported later; empty for pages and clippings.
     """
 
     image_id: str
@@ -99,6 +104,7 @@ class NewImage:
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     show: Show | None = None
     row: int = 0
+    page_image: str = ""
 
     @property
     def name(self) -> str:

@@ -289,6 +289,15 @@ class LoadedModel:
     active: bool
 
 
+class ImageKind(StrEnum):
+    """Which records a filter matches, by whether they name the page that they stand on."""
+
+    PICTURE = "picture"
+    """Pictures on pages: records with a `page_image`."""
+    PAGE = "page"
+    """Records without one: pages, and clippings of unknown pages."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Filter:
     """A choice of images. An image must match each field by one of its values.
@@ -301,6 +310,8 @@ class Filter:
         caption: Words that must all occur in the caption, in any case.
         labels: Values by key; an image must have one of the values of each key.
         exclude: A filter of images to leave out; it must not have an `exclude` itself.
+        kind: Pictures on pages, or the rest; None for both.
+        page_images: Names of pages; matches the pictures on them.
     """
 
     archives: Sequence[str] = ()
@@ -311,6 +322,8 @@ class Filter:
     caption: str = ""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     exclude: Filter | None = None
+    kind: ImageKind | None = None
+    page_images: Sequence[str] = ()
 
 
 class SearchOptions(TypedDict, total=False):

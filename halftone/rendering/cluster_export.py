@@ -46,6 +46,7 @@ COLUMNS: Final = (
     *("source_uri", "rights", "weakest_link", "links", "mirrored_to_earliest"),
     "negative_of_earliest",
     "differences_to_earliest",
+    *("page_image", "page_region"),
 )
 
 
@@ -149,6 +150,8 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
                     "" if overlap is None else int(overlap.mirrored),
                     "" if overlap is None else int(overlap.negative),
                     "" if overlap is None else _count_differences(printing),
+                    image.page_image,
+                    "" if image.page_region is None else ",".join(map(str, image.page_region)),
                 ]
             )
     return count

@@ -15,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Image(_message.Message):
-    __slots__ = ("name", "journal", "date", "page", "caption", "language", "page_region", "source_uri", "rights", "labels", "earliest_date", "latest_date", "content_sha256", "width", "height", "same_content", "create_time", "update_time", "show")
+    __slots__ = ("name", "journal", "date", "page", "caption", "language", "page_region", "source_uri", "rights", "labels", "earliest_date", "latest_date", "content_sha256", "width", "height", "same_content", "create_time", "update_time", "show", "page_image")
     class Show(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SHOW_UNSPECIFIED: _ClassVar[Image.Show]
@@ -52,6 +52,7 @@ class Image(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SHOW_FIELD_NUMBER: _ClassVar[int]
+    PAGE_IMAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     journal: str
     date: str
@@ -71,7 +72,8 @@ class Image(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     show: Image.Show
-    def __init__(self, name: _Optional[str] = ..., journal: _Optional[str] = ..., date: _Optional[str] = ..., page: _Optional[str] = ..., caption: _Optional[str] = ..., language: _Optional[str] = ..., page_region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., source_uri: _Optional[str] = ..., rights: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., content_sha256: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., same_content: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., show: _Optional[_Union[Image.Show, str]] = ...) -> None: ...
+    page_image: str
+    def __init__(self, name: _Optional[str] = ..., journal: _Optional[str] = ..., date: _Optional[str] = ..., page: _Optional[str] = ..., caption: _Optional[str] = ..., language: _Optional[str] = ..., page_region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., source_uri: _Optional[str] = ..., rights: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., content_sha256: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., same_content: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., show: _Optional[_Union[Image.Show, str]] = ..., page_image: _Optional[str] = ...) -> None: ...
 
 class Labels(_message.Message):
     __slots__ = ("values",)
@@ -80,7 +82,15 @@ class Labels(_message.Message):
     def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("archives", "journals", "languages", "date", "caption_text", "labels", "exclude")
+    __slots__ = ("archives", "journals", "languages", "date", "caption_text", "labels", "exclude", "kind", "page_images")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[Filter.Kind]
+        PICTURE: _ClassVar[Filter.Kind]
+        PAGE: _ClassVar[Filter.Kind]
+    KIND_UNSPECIFIED: Filter.Kind
+    PICTURE: Filter.Kind
+    PAGE: Filter.Kind
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +105,8 @@ class Filter(_message.Message):
     CAPTION_TEXT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PAGE_IMAGES_FIELD_NUMBER: _ClassVar[int]
     archives: _containers.RepeatedScalarFieldContainer[str]
     journals: _containers.RepeatedScalarFieldContainer[str]
     languages: _containers.RepeatedScalarFieldContainer[str]
@@ -102,7 +114,9 @@ class Filter(_message.Message):
     caption_text: str
     labels: _containers.MessageMap[str, Labels]
     exclude: Filter
-    def __init__(self, archives: _Optional[_Iterable[str]] = ..., journals: _Optional[_Iterable[str]] = ..., languages: _Optional[_Iterable[str]] = ..., date: _Optional[_Union[DateRange, _Mapping]] = ..., caption_text: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., exclude: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+    kind: Filter.Kind
+    page_images: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, archives: _Optional[_Iterable[str]] = ..., journals: _Optional[_Iterable[str]] = ..., languages: _Optional[_Iterable[str]] = ..., date: _Optional[_Union[DateRange, _Mapping]] = ..., caption_text: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., exclude: _Optional[_Union[Filter, _Mapping]] = ..., kind: _Optional[_Union[Filter.Kind, str]] = ..., page_images: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DateRange(_message.Message):
     __slots__ = ("start", "end")

@@ -266,6 +266,9 @@ def test_the_threshold_includes_its_value(collection):
     assert found(collection, min_score=0.999) == [0]
 
 
+PAGE = "archives/press/images/1914-08-22/p 1.jpg"
+
+
 @pytest.fixture
 def catalogue(collection):
     collection.upsert(
@@ -274,7 +277,7 @@ def catalogue(collection):
             point(1, journal="B", language="de", earliest=150, latest=150, words=["b"]),
             point(2, journal="B", language="fr", earliest=300, latest=310),
             point(3, journal="C", archive="other", label_values=["medium=photo", "size=big"]),
-            point(4, label_values=["medium=wood"]),
+            point(4, label_values=["medium=wood"], kind="picture", page_image=PAGE),
         ]
     )
     return collection
@@ -307,6 +310,10 @@ def catalogue(collection):
             {3, 4},
             id="labels",
         ),
+        pytest.param(Filter(must=(AnyOf("page_image", (PAGE,)),)), {4}, id="on a page"),
+        pytest.param(Filter(must=(AnyOf("page_image", (PAGE[:-1],)),)), set(), id="another page"),
+        pytest.param(Filter(must=(AnyOf("kind", ("picture",)),)), {4}, id="pictures"),
+        pytest.param(Filter(must_not=(AnyOf("kind", ("picture",)),)), {0, 1, 2, 3}, id="pages"),
         pytest.param(Filter(must=(Ids((point(1).id, point(4).id)),)), {1, 4}, id="ids"),
         pytest.param(Filter(must_not=(Ids((point(1).id,)),)), {0, 2, 3, 4}, id="not an id"),
         pytest.param(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf import timestamp_pb2
 
 from halftone.archive import dates
-from halftone.archive.records import MAX_LABELS, Name
+from halftone.archive.records import MAX_LABELS, Name, parse_name
 from halftone.archive.showing import Show, read_show, to_message
 from halftone.core import errors
 from halftone.services.search.archive.listing import order_keys
@@ -23,9 +23,15 @@ from halftone.v1 import search_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-TEXTS: Final = ("journal", "date", "page", "caption", "language", "source_uri", "rights")
+TEXTS: Final = (
+    *("journal", "date", "page", "caption", "language", "source_uri", "rights"),
+    "page_image",
+)
 WRITABLE: Final = (*TEXTS, "page_region", "labels", "show")
 """The fields of a record that a caller may set, besides its name."""
+PICTURE: Final = "picture"
+"""The `kind` of a record that names the page it stands on. Other records have no kind: whether one
+is a page or a clipping is not known before pictures name it."""
 
 _MAX_VALUES: Final = 1_000
 _MAX_TEXT: Final = 1_000
@@ -58,14 +64,14 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
         "image_id": name.image_id,
         **order_keys(name.image_id),
     }
-    for key in TEXTS:
-        if value := getattr(image, key):
-            payload[key] = value
+    payload |= {key: value for key in TEXTS if (value := getattr(image, key))}
     if show := read_show(image):
         payload["show"] = show.value
     if image.HasField("page_region"):
         region = image.page_region
         payload["page_region"] = [region.x, region.y, region.width, region.height]
+    if image.page_image:
+        payload["kind"] = PICTURE
     labels = {key: list(value.values) for key, value in image.labels.items() if value.values}
     if labels:
         payload["labels"] = labels
@@ -199,6 +205,8 @@ def to_filter(message: search_pb2.Filter, *, field: str = "filter") -> Filter:
             many values, or `exclude` is nested or empty.
     """
     condition = Filter(must=tuple(_conditions(message, field=field)))
+    if message.kind == search_pb2.Filter.PAGE:
+        condition = condition.without(AnyOf("kind", (PICTURE,)))
     if not message.HasField("exclude"):
         return condition
     if message.exclude.HasField("exclude"):
@@ -223,6 +231,7 @@ def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | B
     ):
         if wanted:
             yield AnyOf(key, _values(wanted, field=f"{field}.{key}s"))
+    yield from _on_pages(message, field=field)
     if message.HasField("date"):
         yield from _overlap(message.date, journals=message.journals, field=f"{field}.date")
     if message.caption_text:
@@ -238,6 +247,19 @@ def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | B
             raise errors.InvalidArgument(f"{where}: names no value.", field=where)
         values = _values(labels.values, field=where)
         yield AnyOf("label_values", tuple(label_value(key, value=value) for value in values))
+
+
+def _on_pages(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf]:
+    if message.kind not in search_pb2.Filter.Kind.values():
+        raise errors.InvalidArgument(
+            f"{field}.kind: {message.kind} is not known.", field=f"{field}.kind"
+        )
+    if message.kind == search_pb2.Filter.PICTURE:
+        yield AnyOf("kind", (PICTURE,))
+    if message.page_images:
+        where = f"{field}.page_images"
+        pages = [str(parse_name(page, field=where)) for page in message.page_images]
+        yield AnyOf("page_image", _values(pages, field=where))
 
 
 def _wanted_words(text: str, *, field: str) -> list[str]:

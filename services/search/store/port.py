@@ -76,6 +76,8 @@ INDEXES: Final[dict[str, Index]] = {
     "words": Index.KEYWORD,
     "sha256": Index.KEYWORD,
     "year": Index.KEYWORD,
+    "page_image": Index.KEYWORD,
+    "kind": Index.KEYWORD,
     **{f"order_{depth}": Index.NUMBER for depth in range(ORDER_KEYS)},
 }
 

@@ -308,6 +308,10 @@ def test_what_is_no_name(text):
         ({"date": "1914-13"}, "image.date"),
         ({"page_region": {"x": -1, "width": 5, "height": 5}}, "image.page_region"),
         ({"page_region": {"x": 1, "width": 0, "height": 5}}, "image.page_region"),
+        ({"page_image": "1"}, "image.page_image"),
+        ({"page_image": "archives/press/images/a/../b"}, "image.page_image"),
+        ({"page_image": "archives/press/images/1"}, "image.page_image"),
+        ({"page_image": "archives/press/images/e\u0301"}, "image.page_image"),
         ({"labels": {"a=b": search_pb2.Labels(values=["x"])}}, "image.labels"),
         ({"labels": {"": search_pb2.Labels(values=["x"])}}, "image.labels"),
         ({"labels": {"a": search_pb2.Labels(values=["x" * 1001])}}, "image.labels.a"),
@@ -363,3 +367,26 @@ def test_a_name_in_another_form_still_leads_nowhere_else(folder, tmp_path):
     names = ("images/o\u0308.jpg", "../geheim-e\u0301.jpg")
     write(folder, "image_id,file\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names)))
     assert [row.error.reason for row in read(folder)] == ["SYMBOLIC_LINK", "OUTSIDE_FOLDER"]
+
+
+def test_the_page_of_a_picture_is_an_image_id_or_a_name(folder):
+    """It may stand further down in the manifest, or in another archive."""
+    text = (
+        "image_id,file,page_image,page_region\n"
+        'a,images/1.jpg,p/1,"10,20,30,40"\n'
+        "b,images/2.jpg,archives/scans/images/p/1,\n"
+        "p/1,images/3.jpg,,\n"
+        "c,images/3.jpg,c,\n"
+        "d,images/3.jpg,p//1,\n"
+        "e,images/3.jpg,archives/-/images/x,\n"
+    )
+    write(folder, text)
+    rows = read(folder)
+    assert [row.image.page_image for row in rows if row.image] == [
+        "archives/press/images/p/1",
+        "archives/scans/images/p/1",
+        "",
+    ]
+    refused = [row.error for row in rows if row.error]
+    assert [error.field for error in refused] == ["page_image"] * 3
+    assert refused[0].reason == "OWN_PAGE"

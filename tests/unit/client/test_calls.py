@@ -169,8 +169,14 @@ def test_pages_are_followed(fake, client):
 def test_update_sends_a_mask(fake, client):
     fake.add(NAME, journal="old", caption="kept", page="9")
     record = client.update(
-        NAME, journal="new", labels={"k": ["v"]}, page_region=Region(1, 2, 3, 4), page=""
+        NAME,
+        journal="new",
+        labels={"k": ["v"]},
+        page_region=Region(1, 2, 3, 4),
+        page="",
+        page_image="archives/a/images/p",
     )
+    assert record.page_image == "archives/a/images/p"
     assert (record.journal, record.caption, record.page) == ("new", "kept", "")
     assert record.labels == {"k": ("v",)}
     assert record.page_region == (1, 2, 3, 4)

@@ -39,6 +39,7 @@ def test_the_public_names():
                 "Filter",
                 "Hit",
                 "ImageEmbeddings",
+                "ImageKind",
                 "ImagePage",
             ),
             *("ImageRecord", "ImportAck", "ImportState", "ImportSummary", "LoadedModel"),

@@ -40,7 +40,7 @@ from halftone.services.search.store.port import (
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 # Its stubs accept neither arrays as vectors nor UUIDs as ids.
@@ -50,6 +50,8 @@ _UPSERT_CHUNK: Final = 1_000
 _EXPORT_PAGE: Final = 64
 _QUANTILE: Final = 0.99
 _OVERSAMPLING: Final = 3.0
+_INDEX_BYTES: Final = 256 * 1024**2
+"""An index is added to a shard if the disk has so much left. A new one takes 1 MiB or less."""
 _FULL_DISK: Final = ("no space left", "not enough disk", "out of disk", "disk full", "storagefull")
 
 
@@ -90,16 +92,22 @@ class Part:
         with _translate_errors():
             path.mkdir(parents=True)
             shard = edge.EdgeShard.create(str(path), config)
-            for key, index in INDEXES.items():
-                shard.update(edge.UpdateOperation.create_field_index(key, _index(index)))
+            _create_indexes(shard, INDEXES)
             shard.flush()
         return cls(path, shard=shard)
 
     @classmethod
     def load(cls, path: Path) -> Part:
-        """Open an existing shard."""
+        """Open an existing shard. One of an earlier release gets the indexes that it lacks.
+
+        On a disk that is nearly full it does without: its filters are slower, and as right.
+        """
         with _translate_errors():
-            return cls(path, shard=edge.EdgeShard.load(str(path)))
+            part = cls(path, shard=edge.EdgeShard.load(str(path)))
+            lacking = INDEXES.keys() - part.list_indexes()
+            if lacking and shutil.disk_usage(path).free > _INDEX_BYTES:
+                _create_indexes(part._shard, lacking)
+        return part
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Store points. Call `sync` to make them durable."""
@@ -231,6 +239,11 @@ class Part:
         with _translate_errors():
             return int(self._shard.info().points_count)
 
+    def list_indexes(self) -> set[str]:
+        """Return the names of the payload fields that are indexed."""
+        with _translate_errors():
+            return set(self._shard.info().payload_schema)
+
     def close(self) -> None:
         """Write out pending changes and close the files."""
         with _translate_errors():
@@ -273,6 +286,11 @@ def _to_vectors(point: Point) -> dict[str, Any]:
     if point.words is not None and len(point.words.indices):
         vectors[Channel.WORDS.value] = edge.SparseVector(*point.words)
     return vectors
+
+
+def _create_indexes(shard: Any, keys: Iterable[str]) -> None:
+    for key in sorted(keys):
+        shard.update(edge.UpdateOperation.create_field_index(key, _index(INDEXES[key])))
 
 
 def _index(index: Index) -> Any:

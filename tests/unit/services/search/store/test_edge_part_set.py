@@ -8,9 +8,10 @@ import uuid
 import numpy as np
 import pytest
 
+from halftone.services.search.store import port
 from halftone.services.search.store.edge.part import Part
 from halftone.services.search.store.edge.part_set import PartSet
-from halftone.services.search.store.port import Point
+from halftone.services.search.store.port import AnyOf, Filter, Point
 
 
 def make(directory, *ids):
@@ -73,3 +74,29 @@ def test_of_a_point_that_two_parts_have_the_open_one_counts(parts, tmp_path):
     assert again.sealed[0].size() == 0
     parts.opened, parts.sealed = again.opened, again.sealed
     assert json.loads((tmp_path / "parts.json").read_text())["open"] == again.opened.path.name
+
+
+def test_a_part_of_an_earlier_release_gets_the_indexes_that_it_lacks(tmp_path, monkeypatch):
+    """Its points, which have none of the new fields, are filtered as those that come later."""
+    condition = Filter(must=(AnyOf("page_image", ("page",)),))
+    with monkeypatch.context() as earlier:
+        earlier.delitem(port.INDEXES, "page_image")
+        earlier.delitem(port.INDEXES, "kind")
+        part = make(tmp_path, *range(20))
+        part.optimize()
+        part.flush()
+        assert not {"page_image", "kind"} & part.list_indexes()
+        part.close()
+    again = Part.load(part.path)
+    assert again.list_indexes() == set(port.INDEXES)
+    assert again.count(condition) == 0
+    point = Point(
+        id=uuid.UUID(int=50), vector=np.ones(2, np.float32), payload={"page_image": "page"}
+    )
+    again.upsert([point])
+    again.sync()
+    again.close()
+    last = Part.load(part.path)
+    assert [stored.id for stored in last.scan(condition=condition, page=10)] == [point.id]
+    assert last.count(port.EVERYTHING) == 21
+    last.close()

@@ -69,6 +69,7 @@ async def test_a_record_is_kept_as_it_came(service):
         language="fr",
         page_region={"x": 10, "y": 20, "width": 300, "height": 200},
         source_uri="https://example.org/1",
+        page_image="archives/scans/images/1914/p3",
         rights="public domain",
         show=search_pb2.Image.THUMBNAIL,
         labels={"medium": search_pb2.Labels(values=["photo", "halftone"])},
