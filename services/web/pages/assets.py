@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from halftone.core import errors
 from halftone.services.web.answers import questions
 from halftone.services.web.pages.desk import get_desk
+from halftone.services.web.pages.rendering import get_static, get_static_version
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,11 +22,10 @@ _PICTURE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
 
 async def show_static(request: Request) -> Response:
     """Answer `GET /static/{version}/{name}`."""
-    renderer = get_desk(request).renderer
-    file = renderer.static_files.get(request.path_params["name"])
+    file = get_static().get(request.path_params["name"])
     if file is None:
         raise errors.NotFound("There is no such file.")
-    current = request.path_params["version"] == renderer.static_version
+    current = request.path_params["version"] == get_static_version()
     cache = _FOREVER if current else "no-cache"
     return Response(file.content, media_type=file.type, headers={"Cache-Control": cache})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,46 +56,7 @@ class Renderer:
     def __init__(self, *, languages: Languages, form_tokens: forms.Forms, most_bytes: int) -> None:
         self._languages = languages
         self._forms = form_tokens
-        self.static_files = read_static()
-        self.static_version = hash_files(self.static_files)
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(FOLDER / "templates"),
-            autoescape=True,
-            enable_async=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-            # Otherwise each page asks the disk whether its templates have changed.
-            auto_reload=False,
-        )
-        self._environment.globals |= {
-            "static": self.find_static,
-            "thumbnail_url": self.find_thumbnail,
-            "image_url": make_image_url,
-            "region_url": make_region_url,
-            "picture_url": make_picture_url,
-            "compare_url": make_compare_url,
-            "search_url": make_search_url,
-            "cluster_url": make_cluster_url,
-            "flatten": texts.flatten,
-            "tag_language": tag_language,
-            "flush": _FLUSH,
-            "most_bytes": most_bytes,
-        }
-
-    def find_static(self, name: str) -> str:
-        """Return the address of a static file. It changes with every release."""
-        return f"/static/{self.static_version}/{name}"
-
-    def find_thumbnail(self, image: ImageRecord) -> str:
-        """Return the address of an image's thumbnail. It changes when the image's bytes do.
-
-        For an image that its record does not show it is a drawing that says so.
-        """
-        if image.show is Show.NONE:
-            return self.find_static("hidden.svg")
-        version = [("v", image.content_sha256[:12])] if image.content_sha256 else []
-        return "/thumbnail?" + urlencode([("name", image.name), *version])
+        self._most_bytes = most_bytes
 
     def choose_language(self, request: Request) -> Language:
         """Return the reader's language."""
@@ -138,7 +100,7 @@ class Renderer:
         return self._finish(request, StreamingResponse(send(), media_type="text/html"))
 
     def _load(self, template: str) -> jinja2.Template:
-        return self._environment.get_template(f"{template}.html.jinja")
+        return make_environment().get_template(f"{template}.html.jinja")
 
     def _make_context(self, request: Request, values: dict[str, Any]) -> dict[str, Any]:
         language = self.choose_language(request)
@@ -150,6 +112,7 @@ class Renderer:
                 (each, "?" + urlencode([*_list_without_language(request), ("lang", each.code)]))
                 for each in self._languages
             ],
+            "most_bytes": self._most_bytes,
             "token": self._forms.make_token(request.scope["halftone.browser"]),
             "visitor": request.scope.get("halftone.visitor", ANYBODY),
             "path": request.url.path,
@@ -214,12 +177,69 @@ def _find_address(request: Request) -> str:
     return str(url.remove_query_params("lang") if "lang" in request.query_params else url)
 
 
+@functools.cache
+def get_static() -> Mapping[str, StaticFile]:
+    """Return the static files of the page by their paths; read once."""
+    return read_static()
+
+
+@functools.cache
+def get_static_version() -> str:
+    """Return a short hash of the page's static files and their names."""
+    return hash_files(get_static())
+
+
 def hash_files(static: Mapping[str, StaticFile]) -> str:
     """Return a short hash of files and their names."""
     digest = hashlib.sha256()
     for name, file in sorted(static.items()):
         digest.update(name.encode() + file.content)
     return digest.hexdigest()[:12]
+
+
+@functools.cache
+def make_environment() -> jinja2.Environment:
+    """Return the templates of the page, each of which is compiled once in a process."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        enable_async=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        # Otherwise each page asks the disk whether its templates have changed.
+        auto_reload=False,
+    )
+    environment.globals |= {
+        "static": make_static_url,
+        "thumbnail_url": make_thumbnail_url,
+        "image_url": make_image_url,
+        "region_url": make_region_url,
+        "picture_url": make_picture_url,
+        "compare_url": make_compare_url,
+        "search_url": make_search_url,
+        "cluster_url": make_cluster_url,
+        "flatten": texts.flatten,
+        "tag_language": tag_language,
+        "flush": _FLUSH,
+    }
+    return environment
+
+
+def make_static_url(name: str) -> str:
+    """Return the address of a static file. It changes with every release."""
+    return f"/static/{get_static_version()}/{name}"
+
+
+def make_thumbnail_url(image: ImageRecord) -> str:
+    """Return the address of an image's thumbnail. It changes when the image's bytes do.
+
+    For an image that its record does not show it is a drawing that says so.
+    """
+    if image.show is Show.NONE:
+        return make_static_url("hidden.svg")
+    version = [("v", image.content_sha256[:12])] if image.content_sha256 else []
+    return "/thumbnail?" + urlencode([("name", image.name), *version])
 
 
 def make_region_url(image: ImageRecord) -> str:

@@ -7,6 +7,7 @@ Sentences are written in English in the templates and the code, and translated i
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -163,8 +164,9 @@ def _read_accepted(header: str) -> list[str]:
     return [tag for *_, tag in sorted(ranked)]
 
 
+@functools.cache
 def read_languages(directory: Path = LOCALES) -> Languages:
-    """Return English and the languages that have a catalogue in a directory."""
+    """Return English and the languages that have a catalogue in a directory; read once."""
     found = {ENGLISH: Language(ENGLISH)}
     for path in sorted(directory.glob("*/page.po")):
         with path.open("rb") as file:
