@@ -11,14 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from halftone.archive.sources.manifest import MANIFEST
+from halftone.archive.sources.pages import PAGES
 from halftone.archive.sources.source import Kind as Kind
+from halftone.archive.sources.source import Layout as Layout
 from halftone.archive.sources.source import Options as Options
+from halftone.archive.sources.source import PageOptions as PageOptions
 from halftone.archive.sources.source import Source as Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS: Final[tuple[Kind, ...]] = (MANIFEST,)
+KINDS: Final[tuple[Kind, ...]] = (MANIFEST, PAGES)
 """The kinds of sources, in the order in which they are tried."""
 
 
@@ -41,5 +44,6 @@ def open_source(path: Path, *, archive: str, options: Options | None = None) -> 
     Raises:
         errors.InvalidArgument: The source as a whole cannot be used. Raised before the first row.
     """
-    kind = find_kind(path) or MANIFEST
-    return kind.open(path, archive=archive, options=options or Options())
+    options = options or Options()
+    kind = PAGES if options.pages is not None else find_kind(path) or MANIFEST
+    return kind.open(path, archive=archive, options=options)

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from halftone.archive.pages.placing import Override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from halftone.archive.manifests import Row
+    from halftone.archive.pages.model import Kind as BlockKind
+
+
+class Layout(enum.Enum):
+    """When pictures are looked for on pages by their layout."""
+
+    AUTO = "auto"
+    """Where no picture of an issue is described."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """How a folder of page scans is to be read.
+
+    Attributes:
+        layout: When pictures are found by layout.
+        kinds: What besides pictures becomes a record: advertisements, tables.
+        override: The unit or scale of all descriptions, where they say it wrongly.
+    """
+
+    layout: Layout = Layout.AUTO
+    kinds: tuple[BlockKind, ...] = ()
+    override: Override = field(default_factory=Override)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +47,12 @@ class Options:
     Attributes:
         encoding: The encoding of a text file. None lets the file decide: UTF-8, UTF-16, or else
             Windows-1252, which `Source.remarks` tells.
+        pages: How page scans are read. A folder is read as one of page scans if this is given, and
+            otherwise only if it has descriptions of pages and no manifest.
     """
 
     encoding: str | None = None
+    pages: PageOptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Pages for tests: descriptions of each profile, and scans drawn from what they describe."""

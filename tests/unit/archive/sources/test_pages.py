@@ -1,0 +1,210 @@
+"""Page scans as a source: every profile's pictures become records where they are."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from halftone.archive.pages import Kind
+from halftone.archive.pages.model import Unit
+from halftone.archive.pages.placing import Override
+from halftone.archive.sources import Layout, Options, PageOptions, find_kind, open_source
+from halftone.core import errors
+from tests.support.pages.profiles import BNF, BNL, METAE, NDNP, PROFILES, SBB
+from tests.support.pictures.printed_pages import printed_page, scene
+
+
+def read(folder, **options):
+    pages = PageOptions(**options) if options else None
+    source = open_source(folder, archive="press", options=Options(pages=pages))
+    return source, list(source.rows)
+
+
+def regions(rows):
+    return {
+        row.image_id: tuple(
+            getattr(row.image.page_region, key) for key in ("x", "y", "width", "height")
+        )
+        for row in rows
+        if row.image is not None and row.image.page_image
+    }
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_each_profile(profile, tmp_path):
+    assert find_kind(profile.write(tmp_path)).name == "pages"
+    source, rows = read(tmp_path)
+    assert [row.error for row in rows] == [None] * len(rows), source.remarks
+    assert source.remarks == []
+    page = rows[0]
+    assert (page.content, page.image.page_image) == (None, "")
+    assert page.image.page == profile.page
+    found = {row.image_id: row for row in rows if row.image.page_image}
+    assert regions(rows) == {name: each.region for name, each in profile.pictures.items()}
+    for row in rows:
+        assert (row.image.journal, row.image.date) == (profile.journal, profile.date)
+        assert row.image.language == profile.language
+    for name, expected in profile.pictures.items():
+        image = found[name].image
+        assert image.page_image == f"archives/press/images/{name.rpartition('/')[0]}"
+        assert image.caption == expected.caption, name
+        assert list(image.labels["found_by"].values) == [expected.found_by]
+        cut = Image.open(io.BytesIO(found[name].content()))
+        with Image.open(found[name].path) as scan:
+            x, y, width, height = expected.region
+            part = scan.convert("L").crop((x, y, x + width, y + height))
+        difference = np.abs(np.asarray(cut, dtype=float) - np.asarray(part, dtype=float))
+        assert cut.size == (width, height)
+        assert difference.mean() < 2
+
+
+def test_pictures_are_found_by_layout_where_only_words_are_described(tmp_path):
+    NDNP.write(tmp_path)
+    printed_page([(scene(1), (300, 60))]).save(tmp_path / "0001.tif")
+    _, rows = read(tmp_path)
+    assert [row.image_id for row in rows] == ["0001", "0001/b1"]
+    page, picture = (row.image for row in rows)
+    assert (page.journal, page.date, page.page) == (NDNP.journal, NDNP.date, "A1")
+    region = picture.page_region
+    found = (region.x, region.y, region.width, region.height)
+    assert found == pytest.approx((300, 60, 480, 360), abs=40)
+    assert list(picture.labels["found_by"].values) == ["layout"]
+    _, without = read(tmp_path, layout=Layout.NEVER)
+    assert [row.image_id for row in without] == ["0001"]
+
+
+def test_scans_without_descriptions_are_pages_when_told_so(tmp_path):
+    for number in (10, 2):
+        printed_page([(scene(number), (300, 60))]).save(tmp_path / f"{number}.png")
+    assert find_kind(tmp_path) is None
+    _, rows = read(tmp_path, layout=Layout.AUTO)
+    assert [row.image_id for row in rows] == ["2", "2/b1", "10", "10/b1"]
+    assert [row.image.page for row in rows] == ["1", "1", "2", "2"]
+    assert [row.number for row in rows] == [1, 2, 3, 4]
+
+
+def test_reading_again_gives_the_same_bytes(tmp_path):
+    BNF.write(tmp_path)
+    contents = [[row.content() for row in read(tmp_path)[1] if row.content] for _ in range(2)]
+    assert contents[0] == contents[1]
+
+
+def test_two_tones_are_kept_without_loss(tmp_path):
+    SBB.write(tmp_path)
+    scan = tmp_path / "OCRmaster" / "F_001.tif"
+    with Image.open(scan) as image:
+        image.convert("1").save(scan, compression="group4")
+    _, rows = read(tmp_path)
+    row = next(row for row in rows if row.content)
+    cut = Image.open(io.BytesIO(row.content()))
+    assert cut.format == "PNG"
+    region = row.image.page_region
+    with Image.open(scan) as image:
+        box = (region.x, region.y, region.x + region.width, region.y + region.height)
+        assert cut.convert("L").tobytes() == image.crop(box).convert("L").tobytes()
+
+
+def test_a_turned_scan_is_cut_upright(tmp_path):
+    """Boxes are on the page as one sees it, whatever way the camera was held."""
+    BNF.write(tmp_path)
+    scan = tmp_path / "images" / "T0000001.jpg"
+    with Image.open(scan) as image:
+        upright = image.convert("L")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        upright.transpose(Image.Transpose.ROTATE_90).save(scan, quality=95, exif=exif)
+    _, rows = read(tmp_path)
+    assert regions(rows) == {name: each.region for name, each in BNF.pictures.items()}
+    row = next(row for row in rows if row.content)
+    cut = np.asarray(Image.open(io.BytesIO(row.content())), dtype=float)
+    part = np.asarray(upright.crop((100, 100, 500, 400)), dtype=float)
+    assert np.abs(cut - part).mean() < 4
+
+
+def test_advertisements_and_tables_become_records_when_asked_for(tmp_path):
+    METAE.write(tmp_path)
+    _, rows = read(tmp_path, kinds=(Kind.ADVERTISEMENT, Kind.TABLE))
+    named = {row.image_id.rpartition("/")[2]: row.image for row in rows[1:]}
+    assert list(named) == ["P1_CB00001", "P1_CB00002", "P1_CB00003"]
+    assert list(named["P1_CB00002"].labels["kind"].values) == ["table"]
+    assert "kind" not in named["P1_CB00001"].labels
+
+
+def test_boxes_that_do_not_fit_end_it_with_what_would(tmp_path):
+    """Nothing is yielded, and following the advice gives the right places."""
+    BNL.write(tmp_path)
+    text = tmp_path / "text" / "0001.xml"
+    text.write_text(
+        text.read_text()
+        .replace("<MeasurementUnit>mm10", "<MeasurementUnit>pixel")
+        .replace('<Page ID="P1"', '<Page ID="P1" WIDTH="500" HEIGHT="750"')
+    )
+    source = open_source(tmp_path, archive="press")
+    with pytest.raises(errors.InvalidArgument, match="--alto-unit mm10") as raised:
+        next(source.rows)
+    assert raised.value.reason == "BOXES_OUTSIDE"
+    assert "would fit" in raised.value.message
+    _, rows = read(tmp_path, override=Override(unit=Unit.MM10))
+    assert regions(rows) == {name: each.region for name, each in BNL.pictures.items()}
+    _, rows = read(tmp_path, override=Override(scale=0.5))
+    assert regions(rows) == {name: each.region for name, each in BNL.pictures.items()}
+
+
+def test_a_page_that_cannot_be_used_costs_itself_only(tmp_path):
+    BNF.write(tmp_path / "a")
+    SBB.write(tmp_path / "b")
+    (tmp_path / "a" / "images" / "T0000001.jpg").write_bytes(b"no picture")
+    _, rows = read(tmp_path)
+    bad = [row for row in rows if row.error]
+    assert [row.image_id for row in bad] == ["a/images/T0000001"]
+    assert len(rows) == 4
+
+
+def test_a_description_that_is_an_attack_costs_itself_only(tmp_path):
+    SBB.write(tmp_path / "b")
+    bad = tmp_path / "a" / "page.xml"
+    bad.parent.mkdir()
+    bad.write_text('<!DOCTYPE alto [<!ENTITY a "b">]><alto>&a;</alto>')
+    scene(3).save(tmp_path / "a" / "page.png")
+    source, rows = read(tmp_path, layout=Layout.NEVER)
+    assert any("declares entities" in remark for remark in source.remarks)
+    assert [row.image_id for row in rows if not row.error][-1] == "a/page"
+
+
+def test_scans_that_are_missing_are_told(tmp_path):
+    BNF.write(tmp_path)
+    (tmp_path / "images" / "T0000001.jpg").unlink()
+    scene(3).save(tmp_path / "cover.png")
+    source, rows = read(tmp_path)
+    assert [row.image_id for row in rows] == ["cover"]
+    assert "a page has no scan here: [1]" in source.remarks[0]
+
+
+def test_derivatives_of_a_page_are_one_page(tmp_path):
+    METAE.write(tmp_path)
+    shutil.copytree(tmp_path / "Viewing", tmp_path / "thumbs")
+    with Image.open(tmp_path / "Viewing" / "18911010-0001.jpg") as image:
+        image.resize((80, 120)).save(tmp_path / "thumbs" / "18911010-0001.jpg")
+    _, rows = read(tmp_path)
+    assert [row.image_id for row in rows] == [
+        "Viewing/18911010-0001",
+        "Viewing/18911010-0001/P1_CB00001",
+    ]
+
+
+def test_pictures_too_small_to_compare_are_left_out_and_told(tmp_path):
+    BNF.write(tmp_path)
+    text = tmp_path / "alto" / "X0000001.xml"
+    text.write_text(text.read_text().replace('HEIGHT="200" WIDTH="200"', 'HEIGHT="5" WIDTH="200"'))
+    source, rows = read(tmp_path)
+    assert len(rows) == 2
+    assert "too small to be compared" in source.remarks[0]
+
+
+def test_no_scans_is_an_error(tmp_path):
+    with pytest.raises(errors.InvalidArgument, match="holds no scans"):
+        read(tmp_path, layout=Layout.AUTO)
