@@ -14,9 +14,10 @@ from typing import IO, TYPE_CHECKING, Final
 import click
 
 from halftone.archive import records
-from halftone.archive.sources import Options, open_source
+from halftone.archive.sources import Options, find_kind, open_source
 from halftone.cli import output
 from halftone.cli.connecting import server_options
+from halftone.cli.page_scans import page_options, write_sheet
 from halftone.cli.terminal.progress import Counter
 from halftone.client import ImportState
 from halftone.core import errors, files
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from halftone.archive.sources import Source
+    from halftone.archive.sources import PageOptions, Source
     from halftone.cli.connecting import Connect
     from halftone.client import Client, ImportAck, ImportSummary
 
@@ -48,6 +49,7 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
     help="File in which rejected rows are listed.  [default: rejected.csv beside the manifest, or "
     "here if that folder cannot be written]",
 )
+@page_options
 @server_options
 def import_(
     *,
@@ -55,12 +57,19 @@ def import_(
     archive: str | None,
     encoding: str,
     rejected: Path | None,
+    pages: PageOptions | None,
+    sheet: Path | None,
     connect: Connect,
 ) -> None:
-    """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines).
+    """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines), or of page scans.
 
     DIR is the folder, or the manifest itself. JPEG, PNG, TIFF, WebP, GIF and BMP are read, of at
     most 32 MiB a file.
+
+    A folder of page scans with METS, ALTO, PAGE XML or IIIF annotations beside them needs no
+    manifest: each page becomes a record, and so does each picture on it. --pages imports scans
+    without descriptions, too; the pictures on them are found by layout. --dry-run shows the first
+    pages with their boxes and sends nothing.
 
     Importing again changes nothing, so an import that was cut off is resumed by running it again.
     Exit code: 0, or 1 when rows were rejected, or 2 when the manifest cannot be used.
@@ -71,10 +80,15 @@ def import_(
             f"The archive is called {name}: names of archives have letters, digits, '.', '_' and "
             "'-' only. --archive NAME chooses another."
         )
+    if sheet is not None:
+        write_sheet(source, pages=pages, sheet=sheet)
+        return
     rejected = rejected or _place_rejections(source)
     with connect() as client:
         try:
-            outcome = run_import(client, source, archive=name, encoding=encoding, rejected=rejected)
+            outcome = run_import(
+                client, source, archive=name, encoding=encoding, rejected=rejected, pages=pages
+            )
         except KeyboardInterrupt:
             output.make_notes().print(
                 "Stopped. What was acknowledged is stored; the same command goes on from there."
@@ -101,7 +115,13 @@ class Outcome:
 
 
 def run_import(
-    client: Client, source: Path, *, archive: str, encoding: str = "utf-8", rejected: Path
+    client: Client,
+    source: Path,
+    *,
+    archive: str,
+    encoding: str = "utf-8",
+    rejected: Path,
+    pages: PageOptions | None = None,
 ) -> Outcome:
     """Import a folder, with a progress bar on standard error, and list the rejected rows.
 
@@ -112,6 +132,7 @@ def run_import(
         encoding: The manifest's encoding.
         rejected: The file for rejected rows; written only if there are any. An import does not
             end because it cannot be written.
+        pages: How page scans are read; None for a manifest, or pages that have descriptions.
 
     Raises:
         errors.InvalidArgument: The manifest as a whole cannot be used, or `rejected` is a file
@@ -120,8 +141,14 @@ def run_import(
     records.make_name(archive, image_id="any", field="--archive")
     # This reads the header before anything is sent, so that a bad manifest changes nothing.
     try:
-        opened = open_source(source, archive=archive, options=Options(encoding=encoding))
+        options = Options(encoding=encoding, pages=pages)
+        opened = open_source(source, archive=archive, options=options)
     except errors.InvalidArgument as error:
+        if source.is_dir() and find_kind(source) is None:
+            raise errors.InvalidArgument(
+                f"{error.message} If its pictures are scans of pages, --pages imports them.",
+                field="path",
+            ) from error
         known = not source.is_file() or source.suffix.lower() in _SUFFIXES
         if known or error.reason not in {"WRONG_ENCODING", "MISSING_COLUMN"}:
             raise
