@@ -129,7 +129,8 @@ def write_sheet(source: Path, *, pages: PageOptions | None, sheet: Path) -> None
     if not drawn:
         raise errors.InvalidArgument(f"{source} holds no scans of pages.", field="path")
     pictures = sum(len(page.captions) for page in drawn)
-    note = f"The first {len(drawn)} pages, with {pictures} pictures."
+    first = "The first page" if len(drawn) == 1 else f"The first {len(drawn)} pages"
+    note = f"{first}, with {pictures} {'picture' if pictures == 1 else 'pictures'}."
     title = f"{source.resolve().name}: pages and what is on them"
     page_sheet.write_html(drawn, sheet, title=title, note=note, remarks=remarks)
     output.say(f"{sheet}: {note} Nothing was imported.")

@@ -56,7 +56,7 @@ def test_a_dry_run_draws_the_boxes_and_sends_nothing(run, fake, tmp_path):
     sheet = tmp_path / "out" / "sheet.html"
     result = run("import", folder, "--dry-run", "--sheet", sheet)
     assert result.exit_code == 0, result.output
-    assert f"{sheet}: The first 1 pages, with 2 pictures. Nothing was imported." in result.stdout
+    assert f"{sheet}: The first page, with 2 pictures. Nothing was imported." in result.stdout
     assert not list_imported(fake)
     page = sheet.read_text()
     assert '<rect class="picture" x="100" y="100" width="400" height="300">' in page
