@@ -37,6 +37,11 @@ _TO_MESSAGE: Final = {show: value for value, show in _BY_MESSAGE.items()}
 _ORDER: Final = (Show.NONE, Show.THUMBNAIL, Show.FULL)
 
 
+def find_strictest(*shows: Show) -> Show:
+    """Return the value that shows least."""
+    return min(shows, key=_ORDER.index)
+
+
 def check_shown(show: Show, *, wanted: Show, name: str) -> None:
     """Check that pixels of a picture may be given out.
 

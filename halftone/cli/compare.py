@@ -40,6 +40,7 @@ _RELATIONS: Final = {
     "in common",
     Relation.UNRELATED: "no part in common",
     Relation.NOT_COMPARED: "one of them has too few details",
+    Relation.ON_PAGE: "one is the page that the other stands on: the same printing",
     Relation.UNKNOWN: "",
 }
 

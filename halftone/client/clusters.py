@@ -96,12 +96,14 @@ class ClusterMember:
         weakest_link: The probability of the least probable link on the surest path to the others.
         link_count: The number of members to which it has a link.
         gap_days: Days since the previous printing; None for the first, or if a date is missing.
+        page: The record of the page that the picture stands on, if there is one.
     """
 
     image: ImageRecord
     weakest_link: float = 0.0
     link_count: int = 0
     gap_days: int | None = None
+    page: ImageRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,6 +347,7 @@ def parse_cluster(message: pb.Cluster) -> Cluster:
                 ClusterMember,
                 image=parse_record(member.image),
                 gap_days=member.gap_days if member.HasField("gap_days") else None,
+                page=parse_record(member.page) if member.HasField("page") else None,
             )
             for member in message.members
         ),

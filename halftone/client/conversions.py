@@ -188,6 +188,7 @@ def parse_hit(hit: pb.Hit) -> Hit:
         pdq_distance=hit.pdq_distance if hit.HasField("pdq_distance") else None,
         words_similarity=hit.words_similarity if hit.HasField("words_similarity") else None,
         verdict=parse_verdict(hit.verdict) if hit.HasField("verdict") else None,
+        page=parse_record(hit.page) if hit.HasField("page") else None,
     )
 
 

@@ -53,6 +53,7 @@ class Relation(StrEnum):
     COMPOSITE = "composite"
     SAME_SCENE = "same_scene"
     SHARED_ELEMENTS = "shared_elements"
+    ON_PAGE = "on_page"
     UNRELATED = "unrelated"
     NOT_COMPARED = "not_compared"
     UNKNOWN = "unknown"
@@ -168,6 +169,7 @@ class Hit:
         words_similarity: Likeness of the visual words, 0 to 1; None for an embedding.
         verdict: An archivist's verdict on the query and this image, if the query is an image of the
             archive or a part of one. It changes neither the probability nor the order.
+        page: The record of the page that the image stands on (`image.page_image`), if there is one.
     """
 
     image: ImageRecord
@@ -180,6 +182,7 @@ class Hit:
     words_similarity: float | None = None
     verdict: Verdict | None = None
     negative: bool = False
+    page: ImageRecord | None = None
 
     @property
     def mirrored(self) -> bool:

@@ -104,6 +104,11 @@ def cluster_to_json(cluster: Cluster) -> dict[str, Any]:
                 "weakest_link": round(printing.member.weakest_link, 6),
                 "link_count": printing.member.link_count,
                 "image": json_forms.record_to_json(printing.image),
+                **(
+                    {"page": json_forms.record_to_json(printing.member.page)}
+                    if printing.member.page
+                    else {}
+                ),
             }
             for printing in timelines.list_printings(cluster)
         ]

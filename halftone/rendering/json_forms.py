@@ -56,6 +56,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         },
         "verdict": verdict_to_json(hit.verdict) if hit.verdict else None,
         "image": record_to_json(hit.image),
+        "page": record_to_json(hit.page) if hit.page else None,
     }
 
 

@@ -124,16 +124,18 @@ class Cluster(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., journal_count: _Optional[int] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., span_years: _Optional[int] = ..., weakest_link: _Optional[float] = ..., first_image: _Optional[_Union[_search_pb2.Image, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., journals: _Optional[_Iterable[str]] = ..., undated_count: _Optional[int] = ...) -> None: ...
 
 class ClusterMember(_message.Message):
-    __slots__ = ("image", "weakest_link", "link_count", "gap_days")
+    __slots__ = ("image", "weakest_link", "link_count", "gap_days", "page")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     WEAKEST_LINK_FIELD_NUMBER: _ClassVar[int]
     LINK_COUNT_FIELD_NUMBER: _ClassVar[int]
     GAP_DAYS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
     image: _search_pb2.Image
     weakest_link: float
     link_count: int
     gap_days: int
-    def __init__(self, image: _Optional[_Union[_search_pb2.Image, _Mapping]] = ..., weakest_link: _Optional[float] = ..., link_count: _Optional[int] = ..., gap_days: _Optional[int] = ...) -> None: ...
+    page: _search_pb2.Image
+    def __init__(self, image: _Optional[_Union[_search_pb2.Image, _Mapping]] = ..., weakest_link: _Optional[float] = ..., link_count: _Optional[int] = ..., gap_days: _Optional[int] = ..., page: _Optional[_Union[_search_pb2.Image, _Mapping]] = ...) -> None: ...
 
 class Link(_message.Message):
     __slots__ = ("a", "b", "probability", "relation", "verification", "verdict")

@@ -357,7 +357,7 @@ class CompareImagesResponse(_message.Message):
     def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., model_version: _Optional[str] = ..., verdicts_unavailable: _Optional[bool] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("image", "similarity", "mirrored", "rotation", "probability", "relation", "verification", "pdq_distance", "words_similarity", "verdict", "negative")
+    __slots__ = ("image", "similarity", "mirrored", "rotation", "probability", "relation", "verification", "pdq_distance", "words_similarity", "verdict", "negative", "page")
     class Relation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         RELATION_UNSPECIFIED: _ClassVar[Hit.Relation]
@@ -371,6 +371,7 @@ class Hit(_message.Message):
         UNRELATED: _ClassVar[Hit.Relation]
         NOT_COMPARED: _ClassVar[Hit.Relation]
         SHARED_ELEMENTS: _ClassVar[Hit.Relation]
+        ON_PAGE: _ClassVar[Hit.Relation]
     RELATION_UNSPECIFIED: Hit.Relation
     SAME_SCAN: Hit.Relation
     REPRINT: Hit.Relation
@@ -382,6 +383,7 @@ class Hit(_message.Message):
     UNRELATED: Hit.Relation
     NOT_COMPARED: Hit.Relation
     SHARED_ELEMENTS: Hit.Relation
+    ON_PAGE: Hit.Relation
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
@@ -393,6 +395,7 @@ class Hit(_message.Message):
     WORDS_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
     image: Image
     similarity: float
     mirrored: bool
@@ -404,7 +407,8 @@ class Hit(_message.Message):
     words_similarity: float
     verdict: _verdicts_pb2.Verdict
     negative: bool
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[Hit.Relation, str]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., pdq_distance: _Optional[int] = ..., words_similarity: _Optional[float] = ..., verdict: _Optional[_Union[_verdicts_pb2.Verdict, _Mapping]] = ..., negative: _Optional[bool] = ...) -> None: ...
+    page: Image
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[Hit.Relation, str]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., pdq_distance: _Optional[int] = ..., words_similarity: _Optional[float] = ..., verdict: _Optional[_Union[_verdicts_pb2.Verdict, _Mapping]] = ..., negative: _Optional[bool] = ..., page: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
 
 class BatchSearchImagesRequest(_message.Message):
     __slots__ = ("requests",)

@@ -8,15 +8,19 @@ from pydantic import TypeAdapter
 
 from halftone.archive import records, showing
 from halftone.core import errors, telemetry
+from halftone.core.batches import batched
 from halftone.imaging import images
 from halftone.service import paging
 from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.answers import to_answers
 from halftone.services.search.archive.listing import list_by_name
-from halftone.services.search.store.port import EVERYTHING, Filter, Ids
+from halftone.services.search.store.port import EVERYTHING, AnyOf, Filter, Ids, Stored
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from halftone.services.search.archive.parts import Parts
 
 MAX_NAMES: Final = 10_000
@@ -52,8 +56,7 @@ class Catalogue:
 
     def _get(self, name: records.Name) -> search_pb2.Image:
         stored = lookups.get_record(self._holdings.collection, name)
-        same = lookups.find_same_content(self._holdings.collection, [stored])
-        return payloads.to_image(stored.payload, same_content=same.get(stored.id))
+        return to_answers(self._holdings.collection, [stored]).images[stored.id]
 
     async def list_images(
         self, request: search_pb2.ListImagesRequest
@@ -68,12 +71,9 @@ class Catalogue:
         after = None if page.position is None else _to_name(page.position)
         records = list_by_name(collection, condition=condition, after=after, limit=page.size + 1)
         shown = page.cut(records)
-        same = lookups.find_same_content(self._holdings.collection, shown)
+        answers = to_answers(collection, shown)
         return search_pb2.ListImagesResponse(
-            images=[
-                payloads.to_image(stored.payload, same_content=same.get(stored.id))
-                for stored in shown
-            ],
+            images=[answers.images[stored.id] for stored in shown],
             next_page_token=page.next_token(
                 records, position=lambda stored: payloads.name_of(stored.payload)
             ),
@@ -90,7 +90,7 @@ class Catalogue:
         return await self._holdings.threads.thumbnail(self._thumbnail, parsed)
 
     def _thumbnail(self, name: records.Name) -> search_pb2.GetThumbnailResponse:
-        payload = lookups.get_record(self._holdings.collection, name).payload
+        payload = lookups.get_shown(self._holdings.collection, name)
         showing.check_shown(
             payloads.show_of(payload), wanted=showing.Show.THUMBNAIL, name=str(name)
         )
@@ -145,8 +145,8 @@ class Catalogue:
         records.validate(image)
         payload = payloads.replace_fields(stored.payload, payloads.to_payload(image, name=name))
         self._holdings.writer.overwrite_payloads({stored.id: payload})
-        same = lookups.find_same_content(self._holdings.collection, [stored])
-        return payloads.to_image(payload, same_content=same.get(stored.id))
+        changed = Stored(id=stored.id, payload=payload)
+        return to_answers(self._holdings.collection, [changed]).images[stored.id]
 
     async def delete(self, request: search_pb2.DeleteImagesRequest) -> int:
         """Delete records by name or filter, and the bytes that no other record has.
@@ -207,8 +207,30 @@ class Catalogue:
         scan = self._holdings.collection.scan(filter=condition, page=_DELETE_CHUNK)
         found = [stored for stored, _ in zip(scan, range(_DELETE_CHUNK), strict=False)]
         if found:
+            self._hand_down(found)
             self._holdings.writer.delete(found)
         return len(found)
+
+    def _hand_down(self, pages: Sequence[Stored]) -> None:
+        """Write into pictures what the pages say for them that are about to be deleted.
+
+        The pictures stay, and without their page more would be shown of them.
+        """
+        collection = self._holdings.collection
+        going = {page.id for page in pages}
+        names = tuple(str(payloads.name_of(page.payload)) for page in pages)
+        scan = collection.scan(filter=Filter(must=(AnyOf("page_image", names),)))
+        for some in batched((each for each in scan if each.id not in going), _DELETE_CHUNK):
+            above = lookups.find_pages(collection, some)
+            changed = {
+                each.id: payload
+                for each in some
+                if each.id in above
+                and (payload := payloads.inherit(each.payload, page=above[each.id].payload))
+                != each.payload
+            }
+            if changed:
+                self._holdings.writer.overwrite_payloads(changed)
 
 
 def _to_name(position: tuple[str, str]) -> records.Name:

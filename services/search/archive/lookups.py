@@ -1,11 +1,13 @@
-"""Reads records of a collection: one by its name, or the others with the same bytes."""
+"""Reads records of a collection: one by its name, the others with the same bytes, and pages."""
 
 from __future__ import annotations
 
 import itertools
 from typing import TYPE_CHECKING, Final
 
+from halftone.archive import records as archive_records
 from halftone.core import errors
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.store.port import AnyOf, Filter, Stored
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from halftone.archive.records import Name
-    from halftone.services.search.store.port import Collection
+    from halftone.services.search.store.port import Collection, Payload
 
 _MAX_SHARED: Final = 100
 _MAX_LOOKED_AT: Final = 500
@@ -21,6 +23,8 @@ _MAX_LOOKED_AT: Final = 500
 thousand records take 10 to 60 ms."""
 _LOOKED_AT_EACH: Final = 3
 """Records read for each of many pictures. Most bytes that several records share, two share."""
+_MOST_PAGES: Final = 4
+"""How many pages are looked up from a picture: its own, and what that stands on by mistake."""
 _PAGE: Final = 100
 """Records read at a time, so that the embedded store releases the interpreter lock in between."""
 
@@ -81,3 +85,48 @@ def find_same_content(
         ][:_MAX_SHARED]
         for record in records
     }
+
+
+def find_page_id(payload: Payload) -> uuid.UUID | None:
+    """Return the point id of the page that a picture stands on; None if its record names none."""
+    name = payload.get("page_image")
+    return archive_records.parse_name(name).point_id if name else None
+
+
+def find_pages(collection: Collection, records: Sequence[Stored]) -> dict[uuid.UUID, Stored]:
+    """Return for each picture the page that it stands on, with what that inherits itself.
+
+    Records that name no page, and those whose page is not in the collection, are left out.
+    """
+    there: dict[uuid.UUID, Stored] = {}
+    wanted = {find_page_id(record.payload) for record in records}
+    for _ in range(_MOST_PAGES):
+        ids = [each for each in wanted if each is not None and each not in there]
+        if not ids:
+            break
+        found = collection.retrieve(ids)
+        there |= found
+        wanted = {find_page_id(page.payload) for page in found.values()}
+
+    def complete(page: Stored, *, most: int = _MOST_PAGES) -> Stored:
+        above = there.get(find_page_id(page.payload) or page.id)
+        if above is None or above.id == page.id or most == 0:
+            return page
+        payload = payloads.inherit(page.payload, page=complete(above, most=most - 1).payload)
+        return Stored(id=page.id, payload=payload)
+
+    pages = (
+        (record.id, there.get(find_page_id(record.payload) or record.id)) for record in records
+    )
+    return {each: complete(page) for each, page in pages if page is not None and page.id != each}
+
+
+def get_shown(collection: Collection, name: Name) -> Payload:
+    """Return the payload of a record with what the page that it stands on says for it.
+
+    Raises:
+        errors.NotFound: The collection has no such record.
+    """
+    stored = get_record(collection, name)
+    page = find_pages(collection, [stored]).get(stored.id)
+    return stored.payload if page is None else payloads.inherit(stored.payload, page=page.payload)

@@ -14,7 +14,7 @@ from google.protobuf import timestamp_pb2
 
 from halftone.archive import dates
 from halftone.archive.records import MAX_LABELS, Name, parse_name
-from halftone.archive.showing import Show, read_show, to_message
+from halftone.archive.showing import Show, find_strictest, read_show, to_message
 from halftone.core import errors
 from halftone.services.search.archive.listing import order_keys
 from halftone.services.search.store.port import EVERYTHING, AnyOf, Between, Filter, Payload
@@ -156,6 +156,25 @@ def name_of(payload: Payload) -> Name:
 def show_of(payload: Payload) -> Show:
     """Return what of a record's picture others may see."""
     return Show(payload.get("show", Show.FULL))
+
+
+def inherit(payload: Payload, *, page: Payload) -> Payload:
+    """Return the payload of a picture with what its page says for it.
+
+    No more is shown of a picture than of its page, whatever its own record says: the two show the
+    same printing. Rights are those of the page where the picture has none of its own.
+
+    Args:
+        payload: The payload of the picture's record.
+        page: The payload of the page's record, with what that inherits itself.
+    """
+    show = find_strictest(show_of(payload), show_of(page))
+    rights = payload.get("rights") or page.get("rights")
+    return {
+        **payload,
+        **({} if show is Show.FULL else {"show": show.value}),
+        **({"rights": rights} if rights else {}),
+    }
 
 
 def keep_show(stored: Payload, fields: Payload) -> Payload:

@@ -93,7 +93,7 @@ class Regions:
     def _get(
         self, name: records.Name, request: search_pb2.GetImageRegionRequest
     ) -> search_pb2.GetImageRegionResponse:
-        payload = lookups.get_record(self._holdings.collection, name).payload
+        payload = lookups.get_shown(self._holdings.collection, name)
         showing.check_shown(payloads.show_of(payload), wanted=showing.Show.FULL, name=str(name))
         full = (payload["width"], payload["height"])
         cut = regions.plan(

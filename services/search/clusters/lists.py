@@ -13,6 +13,7 @@ from halftone.core import errors
 from halftone.core.batches import batched
 from halftone.service.paging import Pager
 from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.answers import to_answers
 from halftone.services.search.clusters import groups, views
 from halftone.services.search.clusters.groups import CLUSTER_FIELDS
 from halftone.services.search.clusters.store import execute_in
@@ -129,12 +130,11 @@ class ClusterLists:
 
     def _messages(self, rows: Sequence[ClusterRow]) -> list[clusters_pb2.Cluster]:
         firsts = self._holdings.collection.retrieve([uuid.UUID(bytes=row.first) for row in rows])
-        messages = []
-        for row in rows:
-            stored = firsts.get(uuid.UUID(bytes=row.first))
-            first = None if stored is None else payloads.to_image(stored.payload)
-            messages.append(views.to_summary(row, first=first))
-        return messages
+        answers = to_answers(self._holdings.collection, list(firsts.values()), same_content=False)
+        return [
+            views.to_summary(row, first=answers.images.get(uuid.UUID(bytes=row.first)))
+            for row in rows
+        ]
 
     def _matching(
         self,

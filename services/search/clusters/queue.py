@@ -19,7 +19,7 @@ from pydantic import Field, StringConstraints, TypeAdapter
 
 from halftone.core import errors
 from halftone.service.paging import Pager
-from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.answers import to_answers
 from halftone.services.search.clusters import pairs, pictures, verdicts
 from halftone.services.search.clusters.grouping import RULES, is_link
 from halftone.services.search.clusters.store import execute_in
@@ -157,13 +157,13 @@ class JudgingQueue:
     ) -> list[clusters_pb2.PairToJudge]:
         ids = {uuid.UUID(bytes=point) for doubt in doubts for point in doubt.points}
         stored = self._holdings.collection.retrieve(list(ids))
+        answers = to_answers(self._holdings.collection, list(stored.values()), same_content=False)
         messages = []
         for doubt in doubts:
-            records = [stored.get(uuid.UUID(bytes=point)) for point in doubt.points]
-            if None in records:
+            a, b = (answers.images.get(uuid.UUID(bytes=point)) for point in doubt.points)
+            if a is None or b is None:
                 # The worker has not seen yet that an image was deleted.
                 continue
-            a, b = (payloads.to_image(record.payload) for record in records if record)
             message = clusters_pb2.PairToJudge(
                 a=a,
                 b=b,

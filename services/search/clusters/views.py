@@ -10,6 +10,7 @@ from halftone.core import errors, telemetry
 from halftone.core.batches import batched
 from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.answers import to_answers
 from halftone.services.search.clusters import chronology, groups, pairs, pictures, verdicts
 from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.grouping import RULES
@@ -221,11 +222,12 @@ def to_cluster(
     message = to_summary(row, first=None)
     message.links.extend(links)
     shown = ordered[:MAX_MEMBERS]
-    same = lookups.find_same_content(holdings.collection, [stored[each.point] for each in shown])
+    answers = to_answers(holdings.collection, [stored[each.point] for each in shown])
     for printing, gap in zip(shown, chronology.count_gap_days(shown), strict=True):
         record = stored[printing.point]
         member = message.members.add(
-            image=payloads.to_image(record.payload, same_content=same.get(record.id)),
+            image=answers.images[record.id],
+            page=answers.pages.get(record.id),
             weakest_link=held[printing.point],
             link_count=counts.get(printing.point, 0),
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from halftone.services.search.archive import lookups
-from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.answers import to_answers
 from halftone.services.search.comparison import messages
 from halftone.services.search.store.port import PDQ_BITS, Stored
 from halftone.v1 import search_pb2
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
 
+    from halftone.services.search.archive.answers import Answers
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.query.candidates import SearchCandidate
     from halftone.services.search.query.scoring import RankedCandidate
@@ -36,8 +36,8 @@ def to_hits(
         holdings: The holdings that are read.
         verdicts: The verdicts that hold between the query image and its hits, by hit.
     """
-    same = _find_same_content([each.candidate for each in hits], holdings=holdings)
-    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in hits]
+    answers = _to_answers([each.candidate for each in hits], holdings=holdings)
+    return [_hit(each, answers=answers, verdict=verdicts.get(each.candidate.id)) for each in hits]
 
 
 def to_plain_hits(
@@ -55,10 +55,11 @@ def to_plain_hits(
         probabilities: The probability of each hit.
         holdings: The holdings that are read.
     """
-    same = _find_same_content(hits, holdings=holdings)
+    answers = _to_answers(hits, holdings=holdings)
     return [
         search_pb2.Hit(
-            image=payloads.to_image(each.payload, same_content=same.get(each.id)),
+            image=answers.images[each.id],
+            page=answers.pages.get(each.id),
             similarity=min(1.0, max(-1.0, each.score)),
             probability=probabilities[each.id],
             relation=search_pb2.Hit.NOT_COMPARED,
@@ -68,23 +69,23 @@ def to_plain_hits(
     ]
 
 
-def _find_same_content(
+def _to_answers(
     found: Sequence[SearchCandidate] | Sequence[ScoredPoint], *, holdings: Holdings
-) -> dict[uuid.UUID, list[str]]:
-    return lookups.find_same_content(
-        holdings.collection, [Stored(id=each.id, payload=each.payload) for each in found]
-    )
+) -> Answers:
+    records = [Stored(id=each.id, payload=each.payload) for each in found]
+    return to_answers(holdings.collection, records)
 
 
 def _hit(
     scored: RankedCandidate,
     *,
-    same: dict[uuid.UUID, list[str]],
+    answers: Answers,
     verdict: verdicts_pb2.Verdict | None,
 ) -> search_pb2.Hit:
     candidate = scored.candidate
     hit = search_pb2.Hit(
-        image=payloads.to_image(candidate.payload, same_content=same.get(candidate.id)),
+        image=answers.images[candidate.id],
+        page=answers.pages.get(candidate.id),
         similarity=min(1.0, max(-1.0, candidate.similarity.score)),
         mirrored=scored.orientation.mirrored,
         rotation=scored.orientation.rotation,

@@ -18,7 +18,7 @@ from halftone.service.paging import Page, Pager
 from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.embedder_client import to_vector
-from halftone.services.search.store.port import Ids
+from halftone.services.search.store.port import AnyOf, Ids
 from halftone.v1 import embedder_pb2
 
 if TYPE_CHECKING:
@@ -188,7 +188,11 @@ class Planner:
         whole = not request.HasField("region")
         stored = lookups.get_record(plan.collection, name, vectors=whole)
         plan.stored = stored
-        plan.condition = plan.condition.without(Ids((stored.id,)))
+        # Its page and the pictures on it are the same printing.
+        own = {stored.id, lookups.find_page_id(stored.payload) or stored.id}
+        plan.condition = plan.condition.without(
+            Ids(tuple(sorted(own))), AnyOf("page_image", (str(name),))
+        )
         if whole:
             plan.sha256 = stored.payload["sha256"]
         if whole and not plan.mirrored and not plan.rotated:

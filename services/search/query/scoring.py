@@ -12,6 +12,7 @@ from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import candidates
+from halftone.services.search.query.pages import leave_out_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,6 +61,8 @@ def rank(
 ) -> list[RankedCandidate]:
     """Return the hits of a search up to the end of its page or further. Reads the store.
 
+    Pages of the archive that a hit on a picture of them explains are left out; see `pages`.
+
     Later blocks are read until the page is full or no image in them can be probable enough.
 
     Args:
@@ -68,7 +71,7 @@ def rank(
         plan: The plan of the search.
         calibration: Turns evidence into probability for this model version.
     """
-    hits = score(block.candidates, outcomes, plan=plan, calibration=calibration)
+    hits = leave_out_pages(score(block.candidates, outcomes, plan=plan, calibration=calibration))
     further = candidates.find_later_blocks(plan.collection, plan=plan, seen=block)
     while len(hits) < plan.depth:
         # An image without a hash may be more probable than one whose hash differs.
@@ -78,7 +81,7 @@ def rank(
             break
         block = following
         more = score(block.candidates, [], plan=plan, calibration=calibration)
-        hits += more
+        hits += leave_out_pages(more, before=hits)
         if not more and plan.min_probability is not None and most < LIKELY:
             # Upper bound: assume the image ranks just below the end of every channel's list.
             break

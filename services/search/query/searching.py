@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import candidates, hits, scoring
 from halftone.services.search.query.embeddings import EmbeddingSearches
@@ -290,6 +291,8 @@ class Searching:
         calibration = self._calibrations.of(version)
         scored = scoring.score(block, outcomes, plan=plan, calibration=calibration)
         (hit,), unavailable = self._hits(plan, scored)
+        if _are_page_and_picture(plan, scored[0]):
+            hit.relation = search_pb2.Hit.ON_PAGE
         return search_pb2.CompareImagesResponse(
             hit=hit, model_version=version, verdicts_unavailable=unavailable
         )
@@ -313,6 +316,15 @@ def _answering(searches: int) -> float:
 def is_by_embedding(request: search_pb2.SearchImagesRequest) -> bool:
     """Return whether a search needs no picture to be prepared or compared."""
     return bool(request.WhichOneof("query") == "embedding")
+
+
+def _are_page_and_picture(plan: SearchPlan, other: RankedCandidate) -> bool:
+    """Return whether one of two records is the page that the other stands on."""
+    assert plan.stored is not None  # noqa: S101 - both are images of the archive
+    query, image = plan.stored.payload, other.candidate.payload
+    return other.candidate.name == query.get("page_image") or image.get("page_image") == str(
+        payloads.name_of(query)
+    )
 
 
 def _late() -> errors.DeadlineExceeded:

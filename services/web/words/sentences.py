@@ -56,6 +56,7 @@ def list_traits(hit: Hit, language: Language) -> list[str]:
         Relation.SAME_SCENE: _("the same scene in another exposure"),
         Relation.SHARED_ELEMENTS: _("a frame, a masthead, lettering, a base map or the like"),
         Relation.UNRELATED: _("details do not agree"),
+        Relation.ON_PAGE: _("a page and a picture on it: the same printing"),
         Relation.NOT_COMPARED: _("not among those compared in detail"),
     }
     traits = [relations[hit.relation]] if hit.relation in relations else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from tests.support.pictures import printed_pages
 
@@ -39,3 +39,34 @@ def plate(*seeds: int) -> bytes:
     for at, seed in enumerate(seeds):
         whole.paste(scene(seed), (10 + 340 * at, 10))
     return png(whole)
+
+
+PAGE = (900, 1200)
+"""The size of a page."""
+
+
+def page(*seeds: int) -> bytes:
+    """A page of text with pictures on it, one above the other; see `place`."""
+    whole = Image.new("L", PAGE, 235)
+    pen = ImageDraw.Draw(whole)
+    for top in range(20, PAGE[1] - 20, 14):
+        for left in range(20, PAGE[0] - 40, 30):
+            length = 10 + (left * 7 + top * 13 + sum(seeds)) % 16
+            pen.rectangle((left, top, left + length, top + 5), fill=60)
+    for at, seed in enumerate(seeds):
+        x, y, width, height = place(at)
+        whole.paste(235, (x - 8, y - 8, x + width + 8, y + height + 8))
+        whole.paste(scene(seed), (x, y))
+    return png(whole)
+
+
+def place(at: int) -> tuple[int, int, int, int]:
+    """Where a page has its picture `at`: x, y, width and height."""
+    return 60 + 240 * (at % 2), 60 + 380 * at, 320, 240
+
+
+def on_page(whole: bytes, at: int) -> bytes:
+    """The picture `at` of a page, cut out."""
+    x, y, width, height = place(at)
+    picture = Image.open(io.BytesIO(whole)).crop((x, y, x + width, y + height))
+    return png(picture)

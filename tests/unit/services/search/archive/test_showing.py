@@ -113,3 +113,53 @@ async def test_a_value_that_nobody_knows_is_refused(service):
     assert answer.state == search_pb2.ImportImagesResponse.REJECTED
     await service.add(record(1))
     assert (await error_of(set_show(service, 9))).field == "image.show"
+
+
+@pytest.mark.parametrize("own", [0, FULL])
+@pytest.mark.parametrize("method", sorted(PIXELS))
+async def test_no_more_is_shown_of_a_picture_than_of_its_page(service, method, own):
+    """Also when the page is imported later, is changed, or is deleted."""
+    _, needed = PIXELS[method]
+    await service.add(record(1, page_image=name("page"), show=own))
+    assert (await ask(service, method)).content
+    await service.add(record("page", content=picture(2), rights="Stadtarchiv"))
+    assert (await ask(service, method)).rights == "Stadtarchiv"
+    for value in (THUMBNAIL, FULL, NONE):
+        request = search_pb2.UpdateImageRequest(image={"name": name("page"), "show": value})
+        request.update_mask.paths.append("show")
+        await service.stub.UpdateImage(request)
+        got = await service.stub.GetImage(search_pb2.GetImageRequest(name=name(1)))
+        assert (got.show, got.rights) == (value, "Stadtarchiv")
+        if value >= needed:
+            assert (await ask(service, method)).content
+        else:
+            assert (await error_of(ask(service, method))).reason == NOT_SHOWN
+    await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name("page")]))
+    assert (await error_of(ask(service, method))).reason == NOT_SHOWN
+    got = await service.stub.GetImage(search_pb2.GetImageRequest(name=name(1)))
+    assert (got.show, got.rights, got.page_image) == (NONE, "Stadtarchiv", name("page"))
+
+
+async def test_a_picture_keeps_what_its_own_record_says_more_strictly(service):
+    await service.add(
+        record("page", content=picture(2), rights="Stadtarchiv"),
+        record(1, page_image=name("page"), show=NONE, rights="Ullstein"),
+        record(2, page_image=name(1)),
+    )
+    for method in PIXELS:
+        assert (await error_of(ask(service, method))).reason == NOT_SHOWN
+    # What stands on a picture by mistake shows no more than that.
+    listed = await service.stub.ListImages(search_pb2.ListImagesRequest())
+    assert {image.name: (image.show, image.rights) for image in listed.images} == {
+        name("page"): (FULL, "Stadtarchiv"),
+        name(1): (NONE, "Ullstein"),
+        name(2): (NONE, "Ullstein"),
+    }
+
+
+async def test_pages_in_a_circle_show_what_the_strictest_does(service):
+    await service.add(
+        record(1, page_image=name(2), show=NONE), record(2, page_image=name(1), show=THUMBNAIL)
+    )
+    listed = await service.stub.ListImages(search_pb2.ListImagesRequest())
+    assert [image.show for image in listed.images] == [NONE, NONE]
