@@ -213,16 +213,22 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             )
         _check_length(request.note, most=MAX_NOTE, field="note")
         _check_length(request.author, most=MAX_AUTHOR, field="author")
-        images = [
-            (stored.id.bytes, bytes.fromhex(stored.payload["sha256"]))
-            for stored in (lookups.get_record(self._holdings.collection, name) for name in (a, b))
-        ]
+        stored = [lookups.get_record(self._holdings.collection, name) for name in (a, b)]
+        images = [(each.id.bytes, bytes.fromhex(each.payload["sha256"])) for each in stored]
+        above = [lookups.find_page_id(each.payload) for each in stored]
+        pages = {point: page.bytes for (point, _), page in zip(images, above, strict=True) if page}
+        if request.decision == Decision.SAME and set(above) & {a.point_id, b.point_id}:
+            raise errors.InvalidArgument(
+                "b: one of the images is the page that the other stands on, which is one printing.",
+                field="b",
+                reason="ONE_PRINTING",
+            )
         with self._database.write() as connection:
             # The worker may not know these images yet, but the verdict has effect at once.
             known = pictures.shas_of(connection, [point for point, _ in images])
             new = [(point, sha) for point, sha in images if known.get(point) != sha]
             if new:
-                pictures.put_images(connection, new)
+                pictures.put_images(connection, new, pages=pages)
             verdict = verdicts.judge(
                 connection,
                 a,

@@ -233,6 +233,11 @@ def plan(
         [compared_pair(row, a=images[row.a][0], b=images[row.b][0]) for row in rows],
         verdicts=verdicts,
         identical=identical,
+        pages={
+            image: page
+            for image, page in pictures.pages_of(connection, there).items()
+            if page in there
+        },
         previous=previous,
         elsewhere=elsewhere,
         taken=lambda each: each in taken or names.is_taken(connection, each),

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone.services.search.clusters.linkage import Forest
-from halftone.services.search.clusters.pictures import images_of, picture_ids, shas_of_pictures
+from halftone.services.search.clusters.pictures import (
+    find_pages,
+    images_of,
+    picture_ids,
+    shas_of_pictures,
+)
 from halftone.services.search.clusters.store import execute_in, version_number
 
 if TYPE_CHECKING:
@@ -332,7 +337,8 @@ def find_unclosed(
     """Return the pairs that links connect through other pictures and that were not compared.
 
     If two pictures are both linked to a third, they should be compared as well, because grouping
-    also counts comparisons that found no link.
+    also counts comparisons that found no link. Pages with picture records connect nothing: what is
+    printed on them, the records of the pictures connect.
 
     Args:
         connection: The connection to read with.
@@ -345,15 +351,18 @@ def find_unclosed(
     Returns:
         Pairs of hashes, the lesser one first.
     """
+    links = list(links)
+    shown = images_of(connection, {number for link in links for number in link})
+    pages = find_pages(connection, [point for some in shown.values() for point in some])
+    bridges = {number for number, some in shown.items() if not pages.isdisjoint(some)}
     forest: Forest[int] = Forest()
     pictures = set()
-    for a, b in links:
+    for a, b in (link for link in links if bridges.isdisjoint(link)):
         pictures |= {a, b}
         forest.join(forest.find(a), forest.find(b))
     parts: dict[int, list[int]] = {}
     for picture in sorted(pictures):
         parts.setdefault(forest.find(picture), []).append(picture)
-    shown = images_of(connection, pictures)
     small = [
         [each for each in part if each in shown]
         for part in parts.values()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import time
 import uuid
 from typing import TYPE_CHECKING, Final, TypeGuard
 
@@ -13,9 +11,9 @@ from halftone.services.search.clusters import pairs as cluster_pairs
 from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.grouping import RULES
 from halftone.services.search.clusters.jobs import State
+from halftone.services.search.clusters.pictures import pause
 from halftone.services.search.clusters.regrouping import WholeRegrouping
 from halftone.services.search.clusters.store import CHUNK
-from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 
 _CHANGES: Final = 500
 """The number of pairs that are rescored, or of images that are checked, at a time."""
-_PAGE: Final = 100
-"""The number of images that are read from the store at a time. An embedded store holds the
-interpreter lock meanwhile: 60 ms for 1,000 images."""
 _MOVED: Final = 0.01
 """Images are not regrouped if a probability changes by less and makes or breaks no link."""
 _CLOSED: Final = 64
@@ -78,67 +73,49 @@ class ClusterSteps:
             return job, job is not None or jobs.any_succeeded(connection)
 
     def find_differing(self, collection: Collection) -> Iterator[set[bytes]]:
-        """Yield the images on which a collection and the table `images` differ, in sets of points.
-
-        The caller must update the table for each set before it asks for the next one. A set may be
-        empty.
-
-        First the collection is read. The sets then have the images that are missing in the table,
-        or that have another picture there. If the table holds other images than the collection
-        afterwards, the table is read, too. The sets then have the images that are no longer in the
-        collection. Both are read in pieces, to save memory.
-        """
-        scan = collection.scan(filter=EVERYTHING, page=_PAGE)
-        # Points are hashes, so other images have another sum. A count would not do: an image that
-        # is stored again meanwhile comes twice, and one that is deleted again is gone.
-        seen = 0
-        while some := {each.id.bytes: sha_of(each) for each in itertools.islice(scan, _CHANGES)}:
-            seen += _sum(some)
-            known = self.read_shas(list(some))
-            yield {point for point, sha in some.items() if known.get(point) != sha}
-            pause()
-        if sum(map(_sum, self._table())) != seen:
-            for points in self._table():
-                there = collection.retrieve([uuid.UUID(bytes=point) for point in points])
-                yield {point for point in points if uuid.UUID(bytes=point) not in there}
-
-    def _table(self) -> Iterator[list[bytes]]:
-        """Yield the images of the table `images`, in lists of points."""
-        points = [b""]
-        while True:
-            with self._database.read() as connection:
-                points = pictures.next_points(connection, points[-1])
-            if not points:
-                return
-            yield points
-            pause()
+        """Yield the images on which a collection and the file differ; see `pictures`."""
+        return pictures.find_differing(self._database, collection)
 
     def apply_changes(
-        self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool
+        self,
+        points: Sequence[bytes],
+        shas: dict[bytes, bytes],
+        *,
+        pages: dict[bytes, bytes] | None = None,
+        enabled: bool,
     ) -> None:
         """Update the table `images` for changed images and regroup the images that this affects.
 
         Args:
             points: The changed images.
             shas: The hash of the picture that each image shows now, without deleted images.
+            pages: The page that each image stands on now, without those that stand on none.
             enabled: Whether to add images that are not in the table yet.
         """
         with self._database.write() as connection:
+            pages = pages or {}
             known = pictures.shas_of(connection, points)
+            before = pictures.pages_of(connection, points)
             gone = [point for point in known if point not in shas]
+            same = [
+                point
+                for point, sha in shas.items()
+                if (known.get(point), before.get(point)) == (sha, pages.get(point))
+            ]
             new = {
                 point: sha
                 for point, sha in shas.items()
-                if known.get(point) != sha and (enabled or point in known)
+                if point not in same and (enabled or point in known)
             }
-            same = [point for point, sha in shas.items() if known.get(point) == sha]
             if gone:
                 pictures.drop_images(connection, gone)
             if new:
-                pictures.put_images(connection, new.items())
+                pictures.put_images(connection, new.items(), pages=pages)
+                # It was not compared with the page that it stood on before.
+                pictures.search_again(connection, [new[point] for point in new if point in before])
             if gone or new:
                 # An image that shows another picture now does not take its cluster's id along.
-                replaced = [point for point in new if point in known]
+                replaced = [point for point, sha in new.items() if known.get(point, sha) != sha]
                 names.forget(connection, replaced)
                 # Images with the same bytes belong together without a search.
                 groups.regroup(connection, [*gone, *new], describe=self.describe, replaced=replaced)
@@ -166,6 +143,11 @@ class ClusterSteps:
         # Images that are not known yet will find this one when it is their turn.
         with self._database.read() as connection:
             return pictures.shas_of(connection, points)
+
+    def read_pages(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the page that each image stands on; images that stand on none are left out."""
+        with self._database.read() as connection:
+            return pictures.pages_of(connection, points)
 
     def find_missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
         """Return the pairs of hashes that were not compared by the job `since` or a later one."""
@@ -252,7 +234,10 @@ class ClusterSteps:
     def _find_to_close(
         self, connection: sqlite3.Connection, links: Iterable[tuple[int, int]], *, since: int
     ) -> Pairs:
-        """Return the pairs that links connect through other pictures and that were not compared."""
+        """Return the pairs that links connect through other pictures and that were not compared.
+
+        Pages with picture records do not connect what is printed on them.
+        """
         return cluster_pairs.find_unclosed(
             connection, links, most=_CLOSED, matching=self._comparer.matching, since_job=since
         )
@@ -422,17 +407,3 @@ class ClusterSteps:
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
     """Return whether an image exists and shows the picture with the hash `sha`."""
     return stored is not None and stored.payload["sha256"] == sha.hex()
-
-
-def _sum(points: Iterable[bytes]) -> int:
-    return sum(int.from_bytes(point, "big") for point in points)
-
-
-def sha_of(stored: Stored) -> bytes:
-    """Return the SHA-256 of the picture that an image shows."""
-    return bytes.fromhex(stored.payload["sha256"])
-
-
-def pause() -> None:
-    """Let other threads run."""
-    time.sleep(0.001)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 """The version of the tables. An older file is upgraded when it is opened; a newer one is
 refused."""
 
@@ -66,9 +66,12 @@ CREATE INDEX pictures_by_searched ON pictures (searched, id);
 CREATE INDEX pictures_not_grouped ON pictures (searched, id) WHERE grouped = 0;
 CREATE TABLE images (                                -- those that are in the archive
     point BLOB PRIMARY KEY,
-    picture INTEGER NOT NULL
+    picture INTEGER NOT NULL,
+    page BLOB                                        -- the point of the page that it stands on,
+                                                     -- if its record names one
 ) WITHOUT ROWID;
 CREATE INDEX images_by_picture ON images (picture, point);
+CREATE INDEX images_by_page ON images (page) WHERE page IS NOT NULL;
 
 CREATE TABLE versions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE pairs (
@@ -174,6 +177,11 @@ INSERT INTO pair_floor VALUES (0, 0);
     2: "ALTER TABLE clusters ADD COLUMN undated INTEGER;",
     # Schema 4 finds the pairs near the threshold of a link without reading all pairs.
     3: "CREATE INDEX pairs_by_probability ON pairs (probability);",
+    # Schema 5 knows which page a picture stands on.
+    4: """
+ALTER TABLE images ADD COLUMN page BLOB;
+CREATE INDEX images_by_page ON images (page) WHERE page IS NOT NULL;
+""",
 }
 """SQL that upgrades a file from each schema version to the next."""
 

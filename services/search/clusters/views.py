@@ -149,8 +149,8 @@ def find_cluster(connection: sqlite3.Connection, name: str, *, holdings: Holding
 
     Args:
         connection: The connection to read with.
-        name: The name of the cluster, of an ended cluster whose name leads to it, or of one of its
-            images.
+        name: The name of the cluster, of an ended cluster whose name leads to it, of one of its
+            images, or of a page that no other cluster has a picture of.
         holdings: The holdings in which images are looked up.
 
     Raises:
@@ -162,6 +162,19 @@ def find_cluster(connection: sqlite3.Connection, name: str, *, holdings: Holding
         row = connection.execute(
             "SELECT cluster FROM members WHERE point = ?", (image.point_id.bytes,)
         ).fetchone()
+        if row is None:
+            rows = connection.execute(
+                "SELECT DISTINCT cluster FROM members JOIN images USING (point) WHERE page = ?",
+                (image.point_id.bytes,),
+            ).fetchall()
+            if len(rows) > 1:
+                raise errors.NotFound(
+                    f"{name} is a page, whose pictures are in {len(rows)} clusters: ask for those "
+                    "of its pictures.",
+                    resource_type="cluster",
+                    resource_name=name,
+                )
+            row = rows[0] if rows else None
         if row is None:
             lookups.get_record(holdings.collection, image)  # raises where there is no such image
             raise errors.NotFound(

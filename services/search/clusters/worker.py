@@ -23,7 +23,8 @@ from halftone.core import errors, telemetry
 from halftone.core.batches import batched
 from halftone.services.search.archive.pace import Pace
 from halftone.services.search.clusters import candidates
-from halftone.services.search.clusters.steps import ClusterSteps, sha_of
+from halftone.services.search.clusters.pictures import page_of, sha_of
+from halftone.services.search.clusters.steps import ClusterSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -235,7 +236,8 @@ class ClusterWorker:
             [uuid.UUID(bytes=each) for each in concerned],
         )
         shas = {each.bytes: sha_of(stored) for each, stored in there.items()}
-        await self._run(self._steps.apply_changes, concerned, shas, enabled=enabled)
+        pages = {each.bytes: page for each, stored in there.items() if (page := page_of(stored))}
+        await self._run(self._steps.apply_changes, concerned, shas, pages=pages, enabled=enabled)
 
     # Candidates and their comparison.
 
@@ -283,7 +285,12 @@ class ClusterWorker:
             stored,
             changed=changed,
         )
-        shas = await self._run(self._steps.read_shas, [each.bytes for each in near])
+        points = [each.bytes for each in near]
+        # A page and a picture on it are the same printing.
+        own, page = stored.id.bytes, page_of(stored)
+        pages = await self._run(self._steps.read_pages, points)
+        points = [each for each in points if each != page and pages.get(each) != own]
+        shas = await self._run(self._steps.read_shas, points)
         return {(min(sha, other), max(sha, other)) for other in shas.values() if other != sha}
 
     async def _compare(self, pairs: Pairs, *, collection: Collection, job: int) -> int:

@@ -288,3 +288,79 @@ def test_the_weakest_link_is_that_of_the_outlier():
         "d": 0.99,
         "z": 0.92,
     }
+
+
+def on_page(**pages: str) -> dict[bytes, bytes]:
+    """The page of each image, as `group` takes them: `on_page(i="P")`."""
+    return {node(image): node(page) for image, page in pages.items()}
+
+
+def test_a_page_is_in_no_cluster_with_a_picture_on_it():
+    """It is left alone, however sure it is to share the picture, and so is a second scan of it."""
+    pages = on_page(i="P", j="P")
+    links = [
+        *pairs("i-c", "j-d"),
+        *pairs("P-c", "P-d", probability=1.0, partial=True),
+        *pairs("P-i", "P-j", probability=1.0, partial=True),
+    ]
+    assert sets(group(links, pages=pages)) == ["ci", "dj"]
+    # Without records of its pictures it is in one cluster, as a plate is.
+    assert sets(group(links[:4])) == ["Pci", "dj"]
+
+
+def test_two_pages_with_one_picture_are_joined_by_their_pictures():
+    pages = on_page(i="P", j="Q")
+    links = pairs("i-j", "P-j", "i-Q", "P-Q", "P-i", "Q-j")
+    assert sets(group(links, pages=pages)) == ["ij"]
+
+
+def test_what_no_picture_on_a_page_shares_the_page_shares_itself():
+    """A picture that was not found on it, or a text: as if the page had no picture records."""
+    pages = on_page(i="P")
+    assert sets(group(pairs("P-c", "i-d"), pages=pages)) == ["Pc", "di"]
+    # Where that leads to its picture, the surer one keeps the place.
+    found = group([*pairs("i-c", "c-d", "i-d"), *pairs("P-d", probability=0.95)], pages=pages)
+    assert sets(found) == ["cdi"]
+
+
+def test_a_page_does_not_count_against_its_pictures():
+    """Nor does what the page shares in vain with other images."""
+    pages = on_page(i="P")
+    links = [*all_pairs("abi"), *pairs("P-a", "P-b", "P-i", probability=0.01)]
+    assert sets(group(links, pages=pages)) == ["abi"]
+
+
+def test_records_with_the_bytes_of_a_page_or_of_a_picture_count_as_these():
+    pages = on_page(i="P")
+    identical = [(node("P"), node("Q")), (node("i"), node("k"))]
+    links = pairs("i-c", "P-c", "P-i", probability=0.99)
+    assert sets(group(links, identical=identical, pages=pages)) == ["PQ", "cik"]
+
+
+def test_a_verdict_that_a_page_is_its_picture_has_no_effect():
+    pages = on_page(i="P")
+    verdicts = [judged(1, "P-i", same=True)]
+    found = group(pairs("i-c"), verdicts=verdicts, pages=pages)
+    assert (sets(found), found.contradictions) == (["ci"], ())
+    # An archivist may put a page into a cluster; its pictures are in others then, or in none.
+    verdicts = [judged(1, "P-c", same=True)]
+    assert sets(group(pairs("i-c"), verdicts=verdicts, pages=pages)) == ["Pc"]
+    verdicts = [judged(1, "P-c", same=True), judged(2, "i-c", same=True)]
+    assert sets(group([], verdicts=verdicts, pages=pages)) == ["Pci"]
+
+
+def test_with_pages_a_part_alone_gives_what_the_whole_gives():
+    random_ = random.Random(5)
+    for _ in range(200):
+        names = "abcdefPQ"
+        pages = {node(each): node(random_.choice("PQ")) for each in "abcd"}
+        links = [
+            pair(f"{a}-{b}", random_.choice([0.2, 0.92, 0.99]), partial=random_.random() < 0.4)
+            for a, b in itertools.combinations(names, 2)
+            if random_.random() < 0.4
+        ]
+        whole = group(links, pages=pages)
+        for page, image in ((page, image) for image, page in pages.items()):
+            assert not any({page, image} <= set(one.members) for one in whole.clusters)
+        random_.shuffle(links)
+        assert group(links, pages=dict(reversed(pages.items()))) == whole

@@ -13,7 +13,7 @@ from halftone.core import errors
 from halftone.services.search.clusters.store import FILE
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.support.search.cluster_client import Clusters
-from tests.support.search.cluster_pictures import plate, printing
+from tests.support.search.cluster_pictures import on_page, page, place, plate, printing
 from tests.support.search.search_service import name, record
 
 pb = clusters_pb2
@@ -361,3 +361,73 @@ async def test_a_job_is_cancelled_and_another_starts(service, clusters):
     await asyncio.sleep(0.5)
     again = await clusters.run()
     assert (again.state, again.image_count, again.cluster_count) == (Job.SUCCEEDED, 11, 4)
+
+
+async def load_page(service, page_id, seeds):
+    """A page and the pictures on it, which come first."""
+    whole = page(*seeds)
+    for at in range(len(seeds)):
+        x, y, width, height = place(at)
+        await load(
+            service,
+            {f"{page_id}-{at}": on_page(whole, at)},
+            page_image=name(page_id),
+            page_region={"x": x, "y": y, "width": width, "height": height},
+        )
+    await load(service, {page_id: whole}, page="3", journal="Die Woche", date="1914-08-22")
+
+
+async def test_a_page_is_in_as_many_clusters_as_it_has_pictures(service, clusters):
+    """By its pictures: a clipping comes into one cluster with the picture on the page."""
+    await load(service, {"clip1": printing(1, edition=1), "clip2": printing(2, edition=2)})
+    await load_page(service, "p", (1, 2))
+    await clusters.run()
+    expected = [["clip1", "p-0"], ["clip2", "p-1"]]
+    assert await clusters.sets() == expected
+    cluster = await clusters.get(name("clip2"))
+    above = {member.image.name: member.page for member in cluster.members}
+    assert above[name("clip2")].name == ""
+    told = above[name("p-1")]
+    assert (told.name, told.page, told.journal, told.date) == (
+        name("p"),
+        "3",
+        "Die Woche",
+        "1914-08-22",
+    )
+    error = await refused(clusters.get(name("p")), grpc.StatusCode.NOT_FOUND)
+    assert "2 clusters" in error.message
+    error = await refused(
+        clusters.judge("p-0", "p", Decision.SAME), grpc.StatusCode.INVALID_ARGUMENT
+    )
+    assert error.reason == "ONE_PRINTING"
+    # What is imported later joins in the same way.
+    await load_page(service, "q", (2,))
+    await load(service, {"clip3": printing(1, edition=3)})
+    joined = [["clip1", "clip3", "p-0"], ["clip2", "p-1", "q-0"]]
+    await clusters.until(joined)
+    assert (await clusters.get(name("q"))).name == cluster.name
+    await clusters.run(from_scratch=True)
+    assert await clusters.sets() == joined
+    # A page that goes leaves its pictures where they are.
+    await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name("p")]))
+    await load(service, {"clip4": printing(2, edition=3)})
+    await clusters.until([joined[0], ["clip2", "clip4", "p-1", "q-0"]])
+
+
+async def test_a_page_leaves_its_cluster_to_its_picture_when_that_gets_a_record(service, clusters):
+    """And takes its place again when the picture's record goes, or stands on no page any more."""
+    await load(service, {"clip": printing(1, edition=1), "p": page(1)})
+    await clusters.run()
+    assert await clusters.sets() == [["clip", "p"]]
+    await load_page(service, "p", (1,))
+    await clusters.until([["clip", "p-0"]])
+    await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name("p-0")]))
+    await clusters.until([["clip", "p"]])
+    await load_page(service, "p", (1,))
+    await clusters.until([["clip", "p-0"]])
+    await service.stub.UpdateImage(
+        search_pb2.UpdateImageRequest(
+            image=search_pb2.Image(name=name("p-0")), update_mask={"paths": ["page_image"]}
+        )
+    )
+    await clusters.until([["clip", "p", "p-0"]])
