@@ -74,6 +74,15 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         self.thumbnails[full] = thumbnail or scene()
         return full
 
+    def put_on_page(self, name: str, region: tuple[int, int, int, int], **fields) -> str:
+        """A page on which an image stands; returns the page's name."""
+        page = self.add_printing(f"pages/{name.rpartition('/')[2]}", **fields)
+        image = self.records[name]
+        image.page_image = page
+        image.page_region.x, image.page_region.y = region[:2]
+        image.page_region.width, image.page_region.height = region[2:]
+        return page
+
     def link(
         self,
         a: str,
@@ -223,7 +232,12 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             cluster.span_years = int(span.days / 365.25)
         for before, image in zip([None, *images], images, strict=False):
             mine = [_strength(link) for link in own if image.name in {link.a, link.b}]
-            member = cluster.members.add(image=image, weakest_link=max(mine), link_count=len(mine))
+            member = cluster.members.add(
+                image=image,
+                weakest_link=max(mine),
+                link_count=len(mine),
+                page=self.records.get(image.page_image),
+            )
             if before is not None and before.earliest_date and image.earliest_date:
                 gap = _day(image.earliest_date) - _day(before.earliest_date)
                 member.gap_days = gap.days

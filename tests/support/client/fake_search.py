@@ -201,6 +201,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             and (not where.archives or name.split("/")[1] in where.archives)
             and record.journal not in (where.exclude.journals or ())
             and name.split("/")[1] not in where.exclude.archives
+            and (not where.page_images or record.page_image in where.page_images)
+            and (not where.kind or bool(record.page_image) == (where.kind == where.PICTURE))
             and all(
                 key in record.labels and set(wanted.values) & set(record.labels[key].values)
                 for key, wanted in where.labels.items()
@@ -281,6 +283,9 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         start = int(request.page_token or 0)
         end = start + (request.limit or 20)
         hits = [_hit(record, rank=rank, likely=self.likely) for rank, record in enumerate(found)]
+        for hit in hits:
+            if hit.image.page_image in self.records:
+                hit.page.CopyFrom(self.records[hit.image.page_image])
         if self.negative and hits:
             hits[0].negative = hits[0].verification.overlaps[0].negative = True
         if hits:

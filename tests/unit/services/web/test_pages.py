@@ -457,3 +457,67 @@ def test_a_job_is_started_shown_and_cancelled(fake, browser):
     browser.post_form("/work/cancel", page="/work", name=name)
     assert fake.jobs[-1].state == clusters_pb2.ClusterJob.CANCELLED
     assert browser.post_form("/work/cancel", page="/work", name="x").status_code == 400
+
+
+def test_a_picture_leads_to_its_page_and_a_page_to_its_pictures(fake, browser):
+    first, second, third = fake.names[:3]
+    page_ = fake.put_on_page(first, (40, 50, 300, 200), page="3", journal="Die <Woche>")
+    fake.records[second].page_image = page_
+    text = browser.get(f"/image?name={first}").text
+    assert "On page 3 of Die &lt;Woche&gt;" in text
+    assert f'href="/image?name={page_}"' in text
+    assert '<rect class="shared" x="40" y="50" width="300" height="200"/>' in text
+    text = browser.get(f"/image?name={page_}").text
+    assert "2 pictures on this page" in text
+    assert text.count('<rect class="shared"') == 1  # the place of the second is not known
+    assert f'href="/image?name={first}"' in text
+    assert f'href="/image?name={second}"' in text
+    assert f'href="/image?name={third}"' not in text
+    text = browser.get(f"/image?name={third}").text
+    assert "On page" not in text
+    assert "pictures-title" not in text
+
+
+def test_a_page_that_the_archive_does_not_have_is_named(fake, browser):
+    fake.records[fake.names[0]].page_image = "archives/a/images/gone/<3>"
+    text = browser.get(f"/image?name={fake.names[0]}").text
+    assert "gone/&lt;3&gt;" in text
+    assert "not in the archive" in text
+
+
+@pytest.mark.parametrize(
+    ("region", "drawn"),
+    [
+        ((700, 500, 900, 900), 'x="700" y="500" width="100" height="100"'),
+        ((5000, 5000, 10, 10), None),
+    ],
+)
+def test_a_place_is_drawn_as_far_as_it_is_on_the_page(fake, browser, region, drawn):
+    page_ = fake.put_on_page(fake.names[0], region)
+    assert fake.records[page_].width == 800
+    for address in (fake.names[0], page_):
+        text = browser.get(f"/image?name={address}").text
+        assert ('<rect class="shared"' in text) == bool(drawn)
+        assert drawn is None or drawn in text
+
+
+def test_of_a_page_that_is_not_shown_no_place_is_drawn(fake, browser):
+    page_ = fake.put_on_page(fake.names[0], (40, 50, 300, 200))
+    fake.records[page_].show = search_pb2.Image.NONE
+    assert '<rect class="shared"' not in browser.get(f"/image?name={fake.names[0]}").text
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"page": "3", "journal": "Die Woche"}, "Auf Seite 3: Die Woche"),
+        ({"journal": "Die Woche"}, "Auf einer Seite: Die Woche"),
+        ({"page": "3"}, "Auf Seite 3<"),
+        ({}, "Auf einer Seite<"),
+    ],
+)
+def test_results_and_clusters_say_on_which_page_a_picture_stands(fake, browser, fields, said):
+    page_ = fake.put_on_page(fake.names[0], (40, 50, 300, 200), **fields)
+    for address in (f"/cluster?name={fake.names[0]}", f"/search?image={fake.names[1]}"):
+        text = browser.get(f"{address}&lang=de").text
+        assert f'<p class="of-page"><a href="/image?name={page_}">{said.rstrip("<")}' in text, said
