@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone.archive import manifests
 from halftone.archive.boundaries import Boundary
-from halftone.archive.tables import FALLBACK_ENCODING, describe_row, open_table
+from halftone.archive.fields import to_text
+from halftone.archive.habits import find_habits
+from halftone.archive.rows import tidy_row
+from halftone.archive.tables import describe_row, open_table
 from halftone.core import errors, files
 from halftone.core.spelling import compose, compose_all, find_spelling
 
@@ -200,7 +203,7 @@ def open_data_set(source: Path, *, listing: Listing) -> TableFile:
     """
     path = _find_table(source)
     try:
-        table = open_table(path, encoding=None, known=manifests.COLUMNS)
+        table = open_table(path, known=manifests.COLUMNS)
     except OSError as error:
         # The caller of the job knows the names, but not the paths of this machine.
         name = f"{path.parent.name}/{path.name}"
@@ -211,9 +214,8 @@ def open_data_set(source: Path, *, listing: Listing) -> TableFile:
             field="data",
             reason="DATASET_NOT_FOUND" if gone else None,
         ) from error
-    if table.encoding == FALLBACK_ENCODING:
-        message = f"{path.name} is not UTF-8; read as Windows-1252"
-        listing.findings.append(Finding("ambiguous name", message))
+    if table.remark:
+        listing.findings.append(Finding("ambiguous name", table.remark))
     return table
 
 
@@ -224,19 +226,25 @@ def read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]
         table: The manifest.
         listing: Gets the findings.
     """
-    for number, row in table.rows(required=(_FILE_COLUMN,), ragged=True, strict=False):
+    options: Any = {"required": (_FILE_COLUMN,), "ragged": True, "strict": False}
+    readable = (row for _, row in table.rows(**options) if isinstance(row, dict))
+    habits = find_habits(map(tidy_row, readable))
+    for number, row in table.rows(**options):
         if isinstance(row, str):
             listing.findings.append(_unreadable(table, number=number, problem=row))
             continue
+        fields = tidy_row(row, habits=habits)
         # The fields of JSON Lines come as they are written, columns in lower case.
         texts = {
-            compose(key).lower(): "" if cell is None else str(cell).strip()
-            for key, cell in row.items()
+            key.lower(): "" if value is None else _join(value) for key, value in fields.items()
         }
-        # A file may be there under the name as it is written only.
-        texts = {key: text if key == _FILE_COLUMN else compose(text) for key, text in texts.items()}
         if any(texts.values()):
             yield texts
+
+
+def _join(value: object) -> str:
+    """Return the text of a field; that of the first value if it has several."""
+    return to_text(value[0] if isinstance(value, list) and value else value)
 
 
 def _read_cells(table: TableFile, *, listing: Listing) -> Iterator[list[str]]:

@@ -1,14 +1,17 @@
 """Reads dates as people write them, to name the form in which a record keeps them.
 
-Nothing is accepted because of it: `halftone.archive.dates` refuses `22.08.1914` and says what to
-write instead. Of a text that can be read in two ways both are named.
+`halftone.archive.dates` refuses `22.08.1914` and says what to write instead; only
+`halftone.archive.loose_dates` takes it for a date. Of a text that can be read in two ways both are
+named, unless the manifest's habit tells which is meant.
 """
 
 from __future__ import annotations
 
+import enum
 import itertools
 import re
 import unicodedata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -70,77 +73,95 @@ _RANGE: Final = re.compile(
 )
 
 
-def list_readings(text: str) -> tuple[str, ...]:
+class Order(enum.Enum):
+    """Which of two numbers before a year is the day."""
+
+    DAY_FIRST = "day first"
+    MONTH_FIRST = "month first"
+
+
+def list_readings(
+    text: str, *, order: Order | None = None, dotted: Order | None = Order.DAY_FIRST
+) -> tuple[str, ...]:
     """Return what a text may mean, as EDTF dates; `UNDATED` if it says that nothing is known.
 
     The readings have the form of dates, but may lie outside the calendar.
 
     Args:
         text: A text that is no EDTF date, of at most a few hundred characters.
+        order: What is known of the order of day and month.
+        dotted: What is known of it between dots, where the day comes first nearly everywhere.
     """
     folded = _fold(text)
     if _UNDATED.fullmatch(folded):
         return (UNDATED,)
-    found = itertools.chain(_read_date(folded), _read_range(folded), _read_doubtful(folded))
+    reader = _Reader(order=order, dotted=dotted)
+    found = itertools.chain(
+        reader.read_date(folded), reader.read_range(folded), reader.read_doubtful(folded)
+    )
     return tuple(dict.fromkeys(found))
 
 
-def _read_date(text: str) -> Iterator[str]:
-    """Yield the readings of a single date, or of a decade."""
-    if match := _PLAIN.fullmatch(text):
-        yield text
-    if match := _YEAR.fullmatch(text):
-        yield match[1]
-    if match := _DECADE.fullmatch(text):
-        # The 1900s are ten years, or a hundred.
-        yield f"{match[1]}X"
-        if match[1].endswith("0"):
-            yield f"{match[1][:2]}XX"
-    if match := _CENTURY.fullmatch(text):
-        yield f"{match[1]}XX"
-    yield from _read_day(text)
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    order: Order | None
+    dotted: Order | None
 
+    def read_date(self, text: str) -> Iterator[str]:
+        """Yield the readings of a single date, or of a decade."""
+        if match := _PLAIN.fullmatch(text):
+            yield text
+        if match := _YEAR.fullmatch(text):
+            yield match[1]
+        if match := _DECADE.fullmatch(text):
+            # The 1900s are ten years, or a hundred.
+            yield f"{match[1]}X"
+            if match[1].endswith("0"):
+                yield f"{match[1][:2]}XX"
+        if match := _CENTURY.fullmatch(text):
+            yield f"{match[1]}XX"
+        yield from self.read_day(text)
 
-def _read_day(text: str) -> Iterator[str]:
-    """Yield the readings of a day or of a month."""
-    if match := _COMPACT.fullmatch(text) or _YEAR_FIRST.fullmatch(text):
-        yield _write(*match.groups())
-    if match := _YEAR_LAST.fullmatch(text):
-        first, second, separator, year = match.groups()
-        yield _write(year, second, first)
-        # Between dots the day comes first everywhere; between others it may come second.
-        if first and separator != ".":
-            yield _write(year, first, second)
-    if match := _DAY_MONTH.fullmatch(text):
-        yield from _read_named(year=match[3], month=match[2], day=match[1])
-    if match := _MONTH_DAY.fullmatch(text):
-        yield from _read_named(year=match[3], month=match[1], day=match[2])
+    def read_day(self, text: str) -> Iterator[str]:
+        """Yield the readings of a day or of a month."""
+        if match := _COMPACT.fullmatch(text) or _YEAR_FIRST.fullmatch(text):
+            yield _write(*match.groups())
+        if match := _YEAR_LAST.fullmatch(text):
+            first, second, separator, year = match.groups()
+            order = self.dotted if separator == "." else self.order
+            if not first or order is not Order.MONTH_FIRST:
+                yield _write(year, second, first)
+            if first and order is not Order.DAY_FIRST:
+                yield _write(year, first, second)
+        if match := _DAY_MONTH.fullmatch(text):
+            yield from self.read_named(year=match[3], month=match[2], day=match[1])
+        if match := _MONTH_DAY.fullmatch(text):
+            yield from self.read_named(year=match[3], month=match[1], day=match[2])
 
+    def read_named(self, *, year: str, month: str, day: str | None) -> Iterator[str]:
+        """Yield the reading of a day whose month is a word."""
+        number = _find_month(month)
+        if number:
+            yield _write(year, str(number), day)
 
-def _read_named(*, year: str, month: str, day: str | None) -> Iterator[str]:
-    number = _find_month(month)
-    if number:
-        yield _write(year, str(number), day)
+    def read_range(self, text: str) -> Iterator[str]:
+        """Yield the readings of the time between two dates."""
+        if match := _YEARS.fullmatch(text):
+            yield f"{match[1]}/{match[2]}"
+        if (match := _SHORT_YEARS.fullmatch(text)) and match[3] > match[2]:
+            yield f"{match[1]}{match[2]}/{match[1]}{match[3]}"
+        if match := _RANGE.fullmatch(text):
+            for pair in itertools.product(self.read_date(match[1]), self.read_date(match[2])):
+                yield "/".join(pair)
 
-
-def _read_range(text: str) -> Iterator[str]:
-    """Yield the readings of the time between two dates."""
-    if match := _YEARS.fullmatch(text):
-        yield f"{match[1]}/{match[2]}"
-    if match := _SHORT_YEARS.fullmatch(text):
-        yield f"{match[1]}{match[2]}/{match[1]}{match[3]}"
-    if match := _RANGE.fullmatch(text):
-        for pair in itertools.product(_read_date(match[1]), _read_date(match[2])):
-            yield "/".join(pair)
-
-
-def _read_doubtful(text: str) -> Iterator[str]:
-    """Yield the readings of dates that are called approximate or uncertain, or are in brackets."""
-    for pattern, mark in ((_ABOUT, "~"), (_PERHAPS, "?"), (_BRACKETS, "")):
-        match = pattern.fullmatch(text)
-        inner = next(filter(None, match.groups()), "") if match else ""
-        for reading in itertools.chain(_read_date(inner), _read_range(inner)):
-            yield "/".join(f"{date}{mark}" for date in reading.split("/"))
+    def read_doubtful(self, text: str) -> Iterator[str]:
+        """Yield the readings of dates that are approximate, uncertain or in brackets."""
+        for pattern, mark in ((_ABOUT, "~"), (_PERHAPS, "?"), (_BRACKETS, "")):
+            match = pattern.fullmatch(text)
+            inner = next(filter(None, match.groups()), "") if match else ""
+            nested = self.read_doubtful(inner) if inner and pattern is _BRACKETS else ()
+            for reading in itertools.chain(self.read_date(inner), self.read_range(inner), nested):
+                yield "/".join(f"{date}{mark}" for date in reading.split("/"))
 
 
 def _write(year: str, month: str, day: str | None = None) -> str:

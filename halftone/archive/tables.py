@@ -11,8 +11,6 @@ look for one: a cell with a line break does not begin a row, an empty line is on
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import csv
 import itertools
 import json
@@ -21,17 +19,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from halftone.archive.encodings import choose_encoding, open_text
 from halftone.core import errors
 from halftone.core.formulas import GUARDED, unguard
+from halftone.core.spelling import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-FALLBACK_ENCODING: Final = "cp1252"
-"""The encoding of a file that is not UTF-8, if the caller of `open_table` names none."""
 _DELIMITERS: Final = (",", ";", "\t", "|")
-_CHUNK: Final = 1024 * 1024
 # Excel takes this line for no row. A spreadsheet that saves it again adds delimiters.
 _SEPARATOR: Final = re.compile(r"\"?sep=(.)\"?[,;\t|]*\s*", re.IGNORECASE)
 _LINE_BREAK: Final = re.compile(r"\s*[\r\n]\s*")
@@ -50,6 +47,21 @@ _JSON_PROBLEMS: Final = {
     "Illegal trailing comma before end of object": "this comma is one too many",
     "Illegal trailing comma before end of array": "this comma is one too many",
 }
+_LONGEST_SIGN: Final = 64
+# How files begin that people take for tables.
+_SIGNS: Final = (
+    (b"pk\x03\x04", "a workbook (.xlsx, .ods, .numbers) or another zip file"),
+    (b"\xd0\xcf\x11\xe0", "a workbook of an older Excel (.xls)"),
+    (b"%pdf", "a PDF"),
+    (b"<?xml", "XML"),
+    (b"<!doctype html", "a page of HTML"),
+    (b"<html", "a page of HTML"),
+    (b"<table", "a page of HTML"),
+)
+_HOW_TO_SAVE: Final = (
+    "Open it in a spreadsheet and save it as “CSV UTF-8”; check that dates and long numbers are "
+    "still what they were."
+)
 _QUOTED: Final = 40
 """The most characters of a line that a message quotes."""
 
@@ -61,6 +73,7 @@ class TableFile:
     Attributes:
         path: The file.
         encoding: The file's encoding.
+        remark: A sentence for people if the encoding was guessed, or "".
         header: The cells of its first row, without spaces around them and with a space for each
             line break; empty for JSON Lines, whose lines name their own fields.
         delimiter: The character between cells; empty for JSON Lines.
@@ -76,6 +89,7 @@ class TableFile:
     lines_before: int = 0
     header_lines: int = 0
     header_row: int = 1
+    remark: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -85,8 +99,12 @@ class TableFile:
         """
         return tuple(cell.lower() for cell in self.header)
 
-    def check_columns(self, *required: str) -> None:
+    def check_columns(self, *required: str, single: Collection[str] | None = None) -> None:
         """Check that the header has the columns `required`, and no column twice.
+
+        Args:
+            required: The columns that the header must have.
+            single: The columns that may occur once only; None stands for all.
 
         Raises:
             errors.InvalidArgument: A column is missing or occurs twice; the error names it.
@@ -102,7 +120,11 @@ class TableFile:
                     field=column,
                     reason="MISSING_COLUMN",
                 )
-        doubled = sorted({column for column in columns if column and columns.count(column) > 1})
+        doubled = sorted(
+            column
+            for column in set(columns).intersection(columns if single is None else single)
+            if column and columns.count(column) > 1
+        )
         if doubled:
             raise errors.InvalidArgument(
                 f"{self.path} has the column {doubled[0]!r} more than once.", field=doubled[0]
@@ -115,7 +137,9 @@ class TableFile:
 
         If a row cannot be read, a text that says why takes its place; the rows after it are still
         read. Cells under a header without a name are left out; unless they are blank, the row
-        cannot be read. Cells that one of our exports guarded are as they were before.
+        cannot be read. Where several columns have one name, its cell is the list of their different
+        texts if there are several. A header that is repeated, as in files that were put together,
+        is no row. Cells that one of our exports guarded are as they were before.
 
         Args:
             required: The fields that each line of a JSON Lines file must have.
@@ -127,9 +151,12 @@ class TableFile:
             yield from self._json_lines(required)
             return
         columns = self.columns
+        doubled = len(set(filter(None, columns))) < sum(map(bool, columns))
         for number, row in self.cells(header=False, strict=strict):
             if isinstance(row, str):
                 yield number, row
+                continue
+            if len(row) == len(columns) > 1 and tuple(map(_read_name, row)) == self.header:
                 continue
             while len(row) > len(columns) and not row[-1].strip():
                 row.pop()
@@ -137,26 +164,14 @@ class TableFile:
             if problem:
                 yield number, problem
             else:
-                named = {column: cell for column, cell in zip(columns, row, strict=False) if column}
-                if named.pop(GUARDED, ""):
-                    named = {column: unguard(cell) for column, cell in named.items()}
+                guarded = (
+                    GUARDED in columns and len(row) > (at := columns.index(GUARDED)) and row[at]
+                )
+                cells = map(unguard, row) if guarded else row
+                pairs = [pair for pair in zip(columns, cells, strict=False) if pair[0]]
+                named: dict[str, Any] = _gather(pairs) if doubled else dict(pairs)
+                named.pop(GUARDED, None)
                 yield number, named
-
-    def count_rows(self) -> int:
-        """Return how many rows there are below the header; about as many if some are malformed.
-
-        This is much faster than to read them with `rows`.
-        """
-        with _open(self.path, encoding=self.encoding, newline="") as file:
-            if not self.delimiter:
-                return sum(1 for line in file if line.strip())
-            lines = itertools.islice(file, self.header_lines, None)
-            count = 0
-            # A cell may be too long for the reader.
-            with contextlib.suppress(csv.Error):
-                for row in csv.reader(lines, delimiter=self.delimiter):
-                    count += any(map(str.strip, row))
-            return count + sum(1 for _ in lines)
 
     def cells(
         self, *, header: bool = True, strict: bool = True
@@ -171,7 +186,7 @@ class TableFile:
             strict: Whether a row with a quote in the wrong place is a problem. If false, its line
                 is read as well as possible, and only a quote that is never closed is a problem.
         """
-        with _open(self.path, encoding=self.encoding, newline="") as file:
+        with open_text(self.path, encoding=self.encoding, newline="") as file:
             before = self.lines_before if header else self.header_lines
             skipped = list(itertools.islice(file, before))
             line = 1 + len(skipped)
@@ -179,36 +194,62 @@ class TableFile:
             again: deque[str] = deque()
             taken: list[str] = []
             while True:
-                problem, row = "", None
-                try:
-                    # `strict` is set because a quote that is never closed would otherwise swallow
-                    # the rows that follow.
-                    lines = _lines(file, again=again, taken=taken)
-                    row = next(csv.reader(lines, delimiter=self.delimiter, strict=True), None)
-                except csv.Error as error:
-                    problem = f"the row is not well-formed CSV: {_explain_csv(error)}"
+                # The row may end before what was taken for it, which is then read once more.
+                row, problem, whole = self._read_row(_lines(file, again=again, taken=taken), taken)
+                if problem:
                     # Spreadsheets disagree on where such a row ends.
                     problem += f" (line {line} of the file)" if line != number else ""
-                    if not strict:
-                        row = _read_line(taken[0], delimiter=self.delimiter)
-                else:
-                    if row is None:
-                        return
+                    row = None if strict else _read_line(taken[0], delimiter=self.delimiter)
+                elif row is None:
+                    return
                 if row and any(map(str.strip, row)):
                     yield number, row
                 elif problem:
                     yield number, problem
                 used = len(taken)
-                if problem:
-                    # It may have swallowed rows up to the next quote; they are read on their own.
+                if not whole:
                     again.extendleft(reversed(taken[1:]))
                     used = 1
                 number += 1
                 line += used
                 taken.clear()
 
+    def _read_row(
+        self, lines: Iterator[str], taken: Sequence[str]
+    ) -> tuple[list[str] | None, str, bool]:
+        """Read the next row.
+
+        Args:
+            lines: The lines of the file.
+            taken: What was taken of them.
+
+        Returns:
+            Its cells, None if there is none; what is wrong with it; and whether it takes all that
+            was taken. A quote may have swallowed rows up to the next one.
+        """
+        try:
+            # `strict` is set because a quote that is never closed would otherwise swallow the rows
+            # that follow.
+            row = next(csv.reader(lines, delimiter=self.delimiter, strict=True), None)
+        except csv.Error as error:
+            if self.delimiter == "\t":
+                return _split_plainly(taken[0]), "", False
+            return None, f"the row is not well-formed CSV: {_explain_csv(error)}", False
+        if self.delimiter == "\t" and self._is_plain(taken):
+            return _split_plainly(taken[0]), "", False
+        return row, "", True
+
+    def _is_plain(self, lines: Sequence[str]) -> bool:
+        """Return whether lines that quotes bind together are rows of their own in a TSV file.
+
+        By the standard of TSV a quote has no meaning there, but spreadsheets write cells with line
+        breaks in quotes.
+        """
+        width = len(self.header)
+        return len(lines) > 1 and all(len(_split_plainly(line)) == width > 1 for line in lines)
+
     def _json_lines(self, required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        with _open(self.path, encoding=self.encoding) as file:
+        with open_text(self.path, encoding=self.encoding) as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
@@ -266,7 +307,7 @@ def describe_row(path: Path, number: int) -> str:
 
 
 def open_table(
-    path: Path, *, encoding: str | None = "utf-8", known: Collection[str] = ()
+    path: Path, *, encoding: str | None = None, known: Collection[str] = ()
 ) -> TableFile:
     """Open a table and find out its columns.
 
@@ -276,19 +317,23 @@ def open_table(
 
     Args:
         path: The table's file.
-        encoding: The file's encoding; a byte order mark at its beginning is skipped. None stands
-            for UTF-8, or for Windows-1252 if the file is not UTF-8. A file that begins with the
-            mark of UTF-16 is read as that instead of as UTF-8.
+        encoding: The file's encoding; a byte order mark at its beginning is skipped. None lets the
+            file decide, see `encodings`. A file that begins with the mark of UTF-16 is read as that
+            instead of as UTF-8.
         known: Columns to look for, in lower case.
 
     Raises:
         errors.InvalidArgument: The file is not in that encoding, or no such encoding exists.
         OSError: The file cannot be read.
     """
-    encoding = _choose_encoding(path, encoding=encoding)
+    _refuse_workbooks(path)
+    chosen = choose_encoding(path, encoding=encoding)
+    encoding = chosen.name
     if is_json_lines(path):
-        return TableFile(path=path, encoding=encoding, header=(), delimiter="")
-    with _open(path, encoding=encoding, newline="") as file:
+        return TableFile(
+            path=path, encoding=encoding, header=(), delimiter="", remark=chosen.remark
+        )
+    with open_text(path, encoding=encoding, newline="") as file:
         before, first = 0, file.readline()
         while first and not first.strip():
             before, first = before + 1, file.readline()
@@ -317,27 +362,19 @@ def open_table(
         lines_before=before,
         header_lines=header_lines,
         header_row=header_row,
+        remark=chosen.remark,
     )
 
 
-def _choose_encoding(path: Path, *, encoding: str | None) -> str:
-    """Return the encoding of a file, and check that it is in it; see `open_table`."""
-    if encoding in {None, "utf-8"} and _is_utf_16(path):
-        encoding = "utf-16"
-    if encoding is not None:
-        _check_encoding(path, encoding=encoding)
-        return encoding
-    try:
-        _check_encoding(path, encoding="utf-8")
-    except errors.InvalidArgument:
-        # Spreadsheets of the western world save this by default.
-        return FALLBACK_ENCODING
-    return "utf-8"
-
-
-def _is_utf_16(path: Path) -> bool:
+def _refuse_workbooks(path: Path) -> None:
+    """Refuse files of spreadsheets and pages, with a sentence on how to make a table of them."""
     with path.open("rb") as file:
-        return file.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+        begins = file.read(_LONGEST_SIGN).lstrip(b"\xef\xbb\xbf \t\r\n")
+    for sign, what in _SIGNS:
+        if begins.lower().startswith(sign):
+            raise errors.InvalidArgument(
+                f"{path} is {what}, and no table. {_HOW_TO_SAVE}", field="path", reason="NO_TABLE"
+            )
 
 
 def _find_misplaced(row: Sequence[str], *, columns: Sequence[str]) -> str:
@@ -348,47 +385,6 @@ def _find_misplaced(row: Sequence[str], *, columns: Sequence[str]) -> str:
         if not column and cell.strip():
             return f"column {number} has no name in the header, and holds {cell.strip()[:80]!r}"
     return ""
-
-
-def _check_encoding(manifest: Path, *, encoding: str) -> None:
-    """Read all of a file once, so that a wrong encoding is known before the first row."""
-    try:
-        # This also refuses `hex`, which is a codec but no encoding of text.
-        b"a".decode(encoding, "ignore")
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except (LookupError, ValueError) as error:
-        raise errors.InvalidArgument(
-            f"{encoding!r} is not an encoding of text that Python knows.", field="encoding"
-        ) from error
-    line = 1
-    with manifest.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                line += chunk.count(b"\n", 0, error.start)
-                raise _make_encoding_error(manifest, encoding=encoding, line=line) from error
-            line += chunk.count(b"\n")
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise _make_encoding_error(manifest, encoding=encoding, line=line) from error
-
-
-def _make_encoding_error(manifest: Path, *, encoding: str, line: int) -> errors.InvalidArgument:
-    return errors.InvalidArgument(
-        f"{manifest} is not {encoding}: line {line} holds a byte that cannot be. Name its "
-        "encoding, for example cp1252 (Windows) or latin-1.",
-        field="encoding",
-        reason="WRONG_ENCODING",
-    )
-
-
-def _open(path: Path, *, encoding: str, newline: str | None = None) -> TextIO:
-    utf_8 = codecs.lookup(encoding).name == "utf-8"
-    # Windows-1252 has five bytes without a meaning. Other encodings were checked as a whole.
-    wrong = "replace" if encoding == FALLBACK_ENCODING else "strict"
-    return path.open(encoding="utf-8-sig" if utf_8 else encoding, newline=newline, errors=wrong)
 
 
 def _count(header: Sequence[str], *, known: Collection[str]) -> int:
@@ -409,7 +405,27 @@ def _read_header(lines: Iterator[str], *, first: str, delimiter: str) -> tuple[l
     except csv.Error:
         # A quote is in the wrong place, so the header is taken to end with its line.
         row, used = next(csv.reader([first], delimiter=delimiter), []), 1
-    return [_LINE_BREAK.sub(" ", cell.strip()) for cell in row], used
+    return [_read_name(cell) for cell in row], used
+
+
+def _read_name(cell: str) -> str:
+    """Return the name of a column."""
+    return _LINE_BREAK.sub(" ", tidy(cell))
+
+
+def _split_plainly(line: str) -> list[str]:
+    """Return the cells of a line of a TSV file in which quotes have no meaning."""
+    return line.rstrip("\r\n").split("\t")
+
+
+def _gather(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return cells by column, with a list of the texts where several columns have one name."""
+    texts: dict[str, list[str]] = {}
+    for column, cell in pairs:
+        known = texts.setdefault(column, [])
+        if cell.strip() and cell not in known:
+            known.append(cell)
+    return {column: known if len(known) > 1 else "".join(known) for column, known in texts.items()}
 
 
 def _read_line(line: str, *, delimiter: str) -> list[str] | None:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import os
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from halftone.archive import records
+from halftone.archive.mapping import merge_maps, parse_map, read_map
 from halftone.archive.sources import Options, find_kind, open_source
 from halftone.cli import output
 from halftone.cli.connecting import server_options
 from halftone.cli.page_scans import page_options, write_sheet
+from halftone.cli.row_lists import NOTED, REJECTED, RowList
 from halftone.cli.terminal.progress import Counter
 from halftone.client import ImportState
-from halftone.core import errors, files
-from halftone.core.formulas import guard
+from halftone.core import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Callable, Iterator, Sequence
 
+    from halftone.archive.rows import Row
     from halftone.archive.sources import PageOptions, Source
     from halftone.cli.connecting import Connect
     from halftone.client import Client, ImportAck, ImportSummary
 
-REJECTED_HEADER: Final = ("row", "image_id", "reason")
-_HEADER_BYTES: Final = ",".join(REJECTED_HEADER).encode()
 _SHOWN: Final = 5
 # These are the usual suffixes of manifests; any other file is tried all the same.
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
@@ -42,7 +38,28 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 @click.command(name="import")
 @click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--archive", metavar="NAME", help="Archive to import into.  [default: DIR's name]")
-@click.option("--encoding", default="utf-8", show_default=True, help="The manifest's encoding.")
+@click.option(
+    "--encoding",
+    help="The manifest's encoding.  [default: UTF-8, UTF-16 or else Windows-1252, as the file is]",
+)
+@click.option(
+    "--map",
+    "maps",
+    metavar="FIELD=COLUMN,…",
+    multiple=True,
+    help='Columns that are called otherwise: journal=Publication,date="Date issued".',
+)
+@click.option(
+    "--map-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help='The same in a file of TOML, with lines such as journal = "Publication".',
+)
+@click.option(
+    "--loose-dates",
+    is_flag=True,
+    help="Read dates as people write them (22.08.1914, ca. 1914, n.d.) where they can mean one "
+    "thing only, and import a picture undated where not, instead of rejecting its row.",
+)
 @click.option(
     "--rejected",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -50,15 +67,25 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
     "here if that folder cannot be written]",
 )
 @page_options
+@click.option(
+    "--notes",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File in which rows are listed that were kept, but not as they are, for example with a "
+    "date that was read loosely.  [default: notes.csv beside the manifest]",
+)
 @server_options
 def import_(
     *,
     source: Path,
     archive: str | None,
-    encoding: str,
+    encoding: str | None,
+    maps: tuple[str, ...],
+    map_file: Path | None,
+    loose_dates: bool,
     rejected: Path | None,
     pages: PageOptions | None,
     sheet: Path | None,
+    notes: Path | None,
     connect: Connect,
 ) -> None:
     """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines), or of page scans.
@@ -83,11 +110,13 @@ def import_(
     if sheet is not None:
         write_sheet(source, pages=pages, sheet=sheet)
         return
-    rejected = rejected or _place_rejections(source)
+    rejected = rejected or _place_list(source, name="rejected.csv")
+    columns = merge_maps(read_map(map_file) if map_file else None, parse_map(maps))
+    options = Options(encoding=encoding, columns=columns, loose_dates=loose_dates, pages=pages)
     with connect() as client:
         try:
             outcome = run_import(
-                client, source, archive=name, encoding=encoding, rejected=rejected, pages=pages
+                client, source, archive=name, options=options, rejected=rejected, notes=notes
             )
         except KeyboardInterrupt:
             output.make_notes().print(
@@ -119,9 +148,9 @@ def run_import(
     source: Path,
     *,
     archive: str,
-    encoding: str = "utf-8",
+    options: Options | None = None,
     rejected: Path,
-    pages: PageOptions | None = None,
+    notes: Path | None = None,
 ) -> Outcome:
     """Import a folder, with a progress bar on standard error, and list the rejected rows.
 
@@ -129,10 +158,11 @@ def run_import(
         client: A client of the service to import into.
         source: A manifest or its folder.
         archive: The archive to import into.
-        encoding: The manifest's encoding.
+        options: How the source is to be read.
         rejected: The file for rejected rows; written only if there are any. An import does not
             end because it cannot be written.
-        pages: How page scans are read; None for a manifest, or pages that have descriptions.
+        notes: The file for rows that were kept with a note; None stands for `notes.csv` beside the
+            manifest.
 
     Raises:
         errors.InvalidArgument: The manifest as a whole cannot be used, or `rejected` is a file
@@ -141,7 +171,6 @@ def run_import(
     records.make_name(archive, image_id="any", field="--archive")
     # This reads the header before anything is sent, so that a bad manifest changes nothing.
     try:
-        options = Options(encoding=encoding, pages=pages)
         opened = open_source(source, archive=archive, options=options)
     except errors.InvalidArgument as error:
         if source.is_dir() and find_kind(source) is None:
@@ -157,7 +186,14 @@ def run_import(
             "(CSV, TSV or JSON Lines), which names them in the columns image_id and file.",
             field="path",
         ) from error
-    with _Rejections(rejected, source=opened) as rejections, Counter() as counter:
+    numbering = opened.numbering
+    with (
+        RowList(rejected, purpose=REJECTED, numbering=numbering) as rejections,
+        RowList(
+            notes or _place_list(source, name="notes.csv"), purpose=NOTED, numbering=numbering
+        ) as kept,
+        Counter() as counter,
+    ):
         advance = counter.add("Importing", total=opened.total)
         noted: list[ImportAck] = []
         waits = _Waits(counter.say, note=lambda text: advance(0, remark=text))
@@ -165,19 +201,32 @@ def run_import(
         def on_progress(ack: ImportAck) -> None:
             waits.end()
             if ack.state is ImportState.REJECTED:
-                rejections.add(ack)
+                reason = ack.error.message if ack.error else ""
+                rejections.add(ack.row, image_id=_find_image_id(ack), text=reason)
             if ack.notes:
                 noted.append(ack)
             advance(1, remark=f"{rejections.count:,} rejected" if rejections.count else "")
 
-        summary = client.import_images(opened.rows, on_progress=on_progress, on_wait=waits.tell)
+        summary = client.import_images(
+            _list_kept(opened.rows, kept=kept), on_progress=on_progress, on_wait=waits.tell
+        )
     remarks = [
         *opened.remarks,
         *_list_notes(noted, source=opened),
         *_describe_rejections(summary, source=opened),
         *rejections.describe(),
+        *(opened.dates.describe(option="--loose-dates") if opened.dates else ()),
+        *kept.describe(),
     ]
     return Outcome(summary=summary, remarks=tuple(remarks))
+
+
+def _list_kept(rows: Iterator[Row], *, kept: RowList) -> Iterator[Row]:
+    """Yield the rows, and list those that have notes."""
+    for row in rows:
+        if row.notes:
+            kept.add(row.number, image_id=row.image_id, text=" ".join(row.notes))
+        yield row
 
 
 def describe(summary: ImportSummary, *, archive: str) -> str:
@@ -217,9 +266,9 @@ def _find_folder(source: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _place_rejections(source: Path) -> Path:
+def _place_list(source: Path, *, name: str) -> Path:
     folder = _find_folder(source)
-    return (folder if os.access(folder, os.W_OK) else Path.cwd()) / "rejected.csv"
+    return (folder if os.access(folder, os.W_OK) else Path.cwd()) / name
 
 
 def _list_notes(noted: Sequence[ImportAck], *, source: Source) -> list[str]:
@@ -266,97 +315,3 @@ class _Waits:
         if self._told:
             self._told = ""
             self._say("The service answers.")
-
-
-class _Rejections:
-    """The list of rejected rows. Its file is created with the first rejected row.
-
-    If the file cannot be written, the rows are counted all the same: an import must not end
-    because of its report.
-
-    Attributes:
-        count: The number of rejected rows.
-    """
-
-    def __init__(self, path: Path, *, source: Source) -> None:
-        self.count = 0
-        self._path = path
-        self._source = source
-        self._file: IO[str] | None = None
-        self._problem = ""
-
-    def __enter__(self) -> Self:
-        # The list of an earlier run is removed, because it would be mistaken for this run's; any
-        # other file is not ours.
-        try:
-            if self._path.is_file():
-                self._remove()
-        except OSError as error:
-            self._fail(error)
-        return self
-
-    def _remove(self) -> None:
-        with self._path.open("rb") as file:
-            begins = file.read(len(_HEADER_BYTES))
-        if begins not in {_HEADER_BYTES, b""}:
-            raise errors.InvalidArgument(
-                f"{self._path} exists and is no list of rejected rows; name another file with "
-                "--rejected.",
-                field="rejected",
-            )
-        self._path.unlink()
-
-    def add(self, ack: ImportAck) -> None:
-        """Append a row, unless the file could not be written before."""
-        self.count += 1
-        if self._problem:
-            return
-        image_id = _find_image_id(ack)
-        reason = ack.error.message if ack.error else ""
-        try:
-            if self._file is None:
-                self._file = files.with_folders(self._path).open(
-                    "w", newline="", encoding="utf-8", errors="backslashreplace"
-                )
-                csv.writer(self._file).writerow(REJECTED_HEADER)
-            csv.writer(self._file).writerow((ack.row, guard(image_id), guard(reason)))
-            self._file.flush()
-        except OSError as error:
-            self._fail(error)
-
-    def describe(self) -> list[str]:
-        """Return a sentence about where the rejected rows are listed, and which rows those are."""
-        if not self.count and not self._problem:
-            return []
-        path = self._path.absolute()
-        if not self.count:
-            text = f"{path} lists rows that an earlier import rejected, and cannot be removed"
-            return [f"{text}: {self._problem}."]
-        one = self.count == 1
-        rows = "The rejected row" if one else f"The {self.count:,} rejected rows"
-        if self._problem:
-            text = (
-                f"{rows} could not be listed in {path}: {self._problem}. The same command with "
-                f"--rejected FILE lists {'it' if one else 'them'} elsewhere."
-            )
-        else:
-            text = f"{rows} {'is' if one else 'are'} listed with the reason in {path}."
-        return [f"{text} {self._source.numbering}".rstrip()]
-
-    def _fail(self, error: OSError) -> None:
-        self._problem = error.strerror or str(error)
-        self._close()
-
-    def _close(self) -> None:
-        # What is still buffered may fail once more.
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()

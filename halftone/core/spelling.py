@@ -11,12 +11,36 @@ import functools
 import os
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# Byte order mark, zero-width space, word joiner, marks of direction.
+_INVISIBLE: Final = "\ufeff\u200b\u2060\u200e\u200f"
 
 
 def compose(text: str) -> str:
     """Return a text in normal form C."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def tidy(text: str) -> str:
+    """Return a text in normal form C, without blanks and invisible marks at its ends.
+
+    Byte order marks come into the middle of files that were put together of several.
+    """
+    composed = compose(text).strip()
+    while composed and composed[0] in _INVISIBLE:
+        composed = composed[1:].lstrip()
+    while composed and composed[-1] in _INVISIBLE:
+        composed = composed[:-1].rstrip()
+    return composed
+
+
+def collapse(text: str) -> str:
+    """Return a text on one line, with one space where it has several, tabs or line breaks.
+
+    What is counted by its text, as journals are, shall not count twice for a second space.
+    """
+    return " ".join(text.split())
 
 
 def compose_all(value: Any) -> Any:
@@ -52,6 +76,44 @@ def find_spelling(path: Path) -> Path:
     return found
 
 
+def suggest_spelling(path: Path, *, root: Path) -> Path | None:
+    """Return the file that a path may mean: another case, or another suffix for the same format.
+
+    Args:
+        path: The path of a file that is not there.
+        root: A folder above it, which is spelled rightly.
+
+    Returns:
+        A file that is there; None if there is none, or more than one.
+    """
+    found = [root]
+    for part in path.relative_to(root).parts:
+        following: list[Path] = []
+        for folder in found:
+            with contextlib.suppress(OSError):
+                if (folder / part).exists():
+                    following.append(folder / part)
+                    continue
+                names = _list_folded(folder, folder.stat().st_mtime_ns)
+                following += [folder / name for name in names.get(_fold(part), ())]
+        found = following
+    if not found:
+        found = _list_other_suffixes(path)
+    return found[0] if len(found) == 1 else None
+
+
+def _list_other_suffixes(path: Path) -> list[Path]:
+    same = next((group for group in _SUFFIXES if path.suffix.lower() in group), ())
+    return [other for suffix in same if (other := path.with_suffix(suffix)).is_file()]
+
+
+_SUFFIXES: Final = ((".jpg", ".jpeg", ".JPG", ".JPEG"), (".tif", ".tiff", ".TIF", ".TIFF"))
+
+
+def _fold(name: str) -> str:
+    return compose(compose(name).casefold())
+
+
 # Rows of a manifest name files of a few folders, one after the other.
 @functools.lru_cache(maxsize=4)
 def _list_composed(folder: Path, changed: int) -> dict[str, str]:
@@ -63,3 +125,13 @@ def _list_composed(folder: Path, changed: int) -> dict[str, str]:
     """
     del changed
     return {compose(path.name): path.name for path in folder.iterdir()}
+
+
+@functools.lru_cache(maxsize=4)
+def _list_folded(folder: Path, changed: int) -> dict[str, list[str]]:
+    """Return the names of what is in a folder, by their forms without case; see above."""
+    del changed
+    names: dict[str, list[str]] = {}
+    for path in folder.iterdir():
+        names.setdefault(_fold(path.name), []).append(path.name)
+    return names

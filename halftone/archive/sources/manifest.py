@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from halftone.archive import manifests
+from halftone.archive.loose_dates import DateReader
 from halftone.archive.sources.source import Kind, Source
-from halftone.archive.tables import describe_row, is_json_lines
+from halftone.archive.tables import describe_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +27,19 @@ def open_manifest(path: Path, *, archive: str, options: Options) -> Source:
     Raises:
         errors.InvalidArgument: The manifest as a whole cannot be read.
     """
-    encoding = options.encoding or "utf-8"
-    rows = manifests.read_manifest(path, archive=archive, encoding=encoding)
-    manifest = manifests.find_manifest(path)
+    manifest = manifests.open_manifest(path, encoding=options.encoding, columns=options.columns)
+    table = manifest.table
+    dates = DateReader(loose=options.loose_dates, habits=manifest.habits)
     return Source(
-        path=manifest,
-        folder=manifest.parent,
-        rows=rows,
-        total=manifests.count_rows(manifest, encoding=encoding),
-        describe_row=partial(describe_row, manifest),
+        path=table.path,
+        folder=table.path.parent,
+        rows=manifest.read_rows(archive=archive, dates=dates),
+        total=manifest.total,
+        describe_row=partial(describe_row, table.path),
         # A cell with a line break does not begin a row, so these are not the lines of the file.
-        numbering=""
-        if is_json_lines(manifest)
-        else "Rows are numbered as a spreadsheet shows them.",
+        numbering="Rows are numbered as a spreadsheet shows them." if table.delimiter else "",
+        dates=dates,
+        remarks=[table.remark] if table.remark else [],
     )
 
 

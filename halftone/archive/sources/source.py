@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from halftone.archive.manifests import Row
+    from halftone.archive.loose_dates import DateReader
+    from halftone.archive.mapping import ColumnMap
     from halftone.archive.pages.model import Kind as BlockKind
+    from halftone.archive.rows import Row
 
 
 class Layout(enum.Enum):
@@ -47,11 +49,15 @@ class Options:
     Attributes:
         encoding: The encoding of a text file. None lets the file decide: UTF-8, UTF-16, or else
             Windows-1252, which `Source.remarks` tells.
+        columns: Which columns of a table are the fields of records.
+        loose_dates: Whether dates are read that are not EDTF; see `loose_dates`.
         pages: How page scans are read. A folder is read as one of page scans if this is given, and
             otherwise only if it has descriptions of pages and no manifest.
     """
 
     encoding: str | None = None
+    columns: ColumnMap | None = None
+    loose_dates: bool = False
     pages: PageOptions | None = None
 
 
@@ -67,6 +73,8 @@ class Source:
         total: About how many rows there are.
         describe_row: Returns in words where the row of a number is, for example `row 3`.
         numbering: A sentence about what the numbers of rows count; may be empty.
+        dates: What reads the dates of the rows, and counts them; None if they are not written by
+            people.
         remarks: Sentences for people about how the source is read. Reading the rows may add to
             them, so they are complete only afterwards.
     """
@@ -77,6 +85,7 @@ class Source:
     total: int
     describe_row: Callable[[int], str]
     numbering: str = ""
+    dates: DateReader | None = None
     remarks: list[str] = field(default_factory=list)
 
 

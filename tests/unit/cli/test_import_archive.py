@@ -58,7 +58,7 @@ def test_bad_rows_are_listed_and_do_not_end_it(run, fake, tmp_path):
         "spreadsheet shows them."
     ) in result.stderr
     assert "row 3, bad-date: date: '1914-13' is not a date that can be used" in result.stderr
-    with path.open() as file:
+    with path.open(encoding="utf-8-sig") as file:
         listed = [(int(row["row"]), row["image_id"]) for row in csv.DictReader(file)]
     assert listed == [(3, "bad-date"), (4, "gone"), (5, "x"), (6, "out")]
     assert "archives/p/images/last" in fake.records
@@ -69,7 +69,7 @@ def test_what_the_service_rejects_is_listed_too(run, tmp_path):
     (folder / "z.png").write_bytes(b"broken")
     result = run("import", folder, "--rejected", tmp_path / "list.csv")
     assert result.exit_code == 1
-    assert (tmp_path / "list.csv").read_text().splitlines() == [
+    assert (tmp_path / "list.csv").read_text(encoding="utf-8-sig").splitlines() == [
         "row,image_id,reason",
         "3,z,Not an image.",
     ]
@@ -84,7 +84,7 @@ def test_the_list_is_in_the_order_of_the_rows_whoever_rejects_them(run, fake, tm
     folder = make_archive(tmp_path / "press", rows)
     (folder / "z.png").write_bytes(b"broken")
     assert run("import", folder).exit_code == 1
-    with (folder / "rejected.csv").open() as file:
+    with (folder / "rejected.csv").open(encoding="utf-8-sig") as file:
         listed = [row["image_id"] for row in csv.DictReader(file)]
     assert listed == ["b", "c", "e", "g", "h"]
 
@@ -108,14 +108,15 @@ def test_the_first_rejected_rows_are_printed(run, tmp_path):
         f"row {n}, {n - 2}" for n in range(2, 7)
     ]
     assert said[5] == "…"
-    assert len(said) == 7
+    assert len(said) == 8
 
 
 def test_a_row_is_where_a_spreadsheet_shows_it(run, tmp_path):
     rows = ["x,x.png,J,1914", '"y",y.png,"Two\nlines",', "", "z,x.png,J,1914-13"]
     folder = make_archive(tmp_path / "press", rows)
     assert "row 5, z: date: '1914-13'" in run("import", folder).stderr
-    assert (folder / "rejected.csv").read_text().splitlines()[1].startswith("5,z,")
+    listed = (folder / "rejected.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert listed[1].startswith("5,z,")
 
 
 def test_a_line_of_json_is_named_as_one(run, tmp_path):
@@ -139,7 +140,8 @@ def test_an_import_does_not_end_because_its_list_cannot_be_written(run, fake, tm
     result = run("import", make_archive(tmp_path / "press", rows), "--rejected", path)
     assert result.exit_code == 1
     assert "press: 1 created, 0 unchanged, 0 updated, 2 rejected." in result.stdout
-    first, second, last = result.stderr.splitlines()
+    first, second, last, dates = result.stderr.splitlines()
+    assert dates.startswith("2 rows were rejected for the date: --loose-dates imports 2 without")
     assert first.startswith("row 2, bad: date: '1914-13'")
     assert second.startswith("row 4, worse: date: '1914-14'")
     assert last.startswith(f"The 2 rejected rows could not be listed in {path}: N")
@@ -242,7 +244,7 @@ def test_a_spreadsheet_finds_no_formulas_in_the_list(run, tmp_path):
     rows = ["=1+1,x.png,J,1914-13", "-1,x.png,J,1914-13", "@x,x.png,J,1914-13", "a=1,n.png,J,"]
     folder = make_archive(tmp_path / "press", rows)
     assert run("import", folder).exit_code == 1
-    with (folder / "rejected.csv").open() as file:
+    with (folder / "rejected.csv").open(encoding="utf-8-sig") as file:
         listed = [row["image_id"] for row in csv.DictReader(file)]
     assert listed == ["'=1+1", "'-1", "'@x", "a=1"]
 
@@ -277,7 +279,7 @@ def test_a_picture_is_no_manifest(run, fake, tmp_path, name):
     result = run("import", tmp_path / name)
     assert result.exit_code == 2
     assert f"{name} is no manifest. What is imported is a folder of" in result.stderr
-    (tmp_path / "manifest.csv").write_bytes(b"image_id,file\n\xff,x.png\n")
+    (tmp_path / "manifest.csv").write_bytes(b"image_id,file\n\x81,x.png\n")
     assert "Name its encoding" in run("import", tmp_path / "manifest.csv").stderr
     assert "Name its encoding" in run("import", tmp_path).stderr
     assert "klingon" in run("import", tmp_path / name, "--encoding", "klingon").stderr
@@ -324,3 +326,47 @@ def test_ctrl_c_says_how_to_go_on(fake, tmp_path):
     assert process.returncode == 130
     assert "the same command goes on from there" in said
     assert "Traceback" not in said
+
+
+def test_dates_are_read_loosely_where_that_is_asked_for(run, fake, tmp_path):
+    rows = ["x,x.png,J,22.08.1914", "y,y.png,J,some day", "z,x.png,J,1914"]
+    folder = make_archive(tmp_path / "press", rows)
+    refused = run("import", folder)
+    assert refused.exit_code == 1
+    assert (
+        "2 rows were rejected for the date: --loose-dates reads 1 of them and imports 1 without a "
+        "date, and keeps what was written."
+    ) in refused.stderr
+    result = run("import", folder, "--loose-dates")
+    assert result.exit_code == 0, result.output
+    assert "1 date was read as people write them." in result.stderr
+    listed = f"The 2 rows that were kept with a note are listed with it in {folder / 'notes.csv'}."
+    assert listed in result.stderr
+    with (folder / "notes.csv").open(encoding="utf-8-sig") as file:
+        listed = {row["image_id"]: row["note"] for row in csv.DictReader(file)}
+    assert listed["x"] == "date: '22.08.1914' was read as 1914-08-22."
+    assert "The picture is undated." in listed["y"]
+    assert fake.records["archives/press/images/x"].date == "1914-08-22"
+    written = fake.records["archives/press/images/y"].labels["date_as_written"].values
+    assert list(written) == ["some day"]
+
+
+def test_columns_are_mapped_by_options_and_a_file(run, fake, tmp_path):
+    header = "Signatur,Datei,Publication,Date issued"
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,1914"], header=header)
+    file = tmp_path / "map.toml"
+    file.write_text('image_id = "Signatur"\nfile = "Datei"\n')
+    maps = ["--map-file", file, "--map", "journal=Publication,date=Date issued"]
+    assert run("import", folder, *maps).exit_code == 0
+    record = fake.records["archives/press/images/x"]
+    assert (record.journal, record.date) == ("J", "1914")
+    assert "If one of them is it under another name" in run("import", folder).stderr
+
+
+def test_lists_open_in_excel(run, tmp_path):
+    """They begin with a mark and have Windows' line ends, and no cell is a formula."""
+    folder = make_archive(tmp_path / "press", ['"=HYPERLINK(1)ü",nowhere.png,J,'])
+    run("import", folder)
+    content = (folder / "rejected.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfrow,image_id,reason\r\n2,'=HYPERLINK(1)\xc3\xbc,")
+    assert content.endswith(b"\r\n")

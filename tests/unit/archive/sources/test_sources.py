@@ -1,3 +1,5 @@
+"""The one door to whatever holds records."""
+
 from __future__ import annotations
 
 import pytest
