@@ -180,6 +180,10 @@ def print_explanation(hit: Hit) -> None:
     """Print why a hit was found: its likeness in each channel, and the parts that it shares."""
     out = output.make_console()
     out.print(f"   {describe_likeness(hit)}", soft_wrap=True)
+    if hit.page:
+        place = hit.image.page_region
+        where = f" at {','.join(map(str, place))} (x,y,w,h)" if place else ""
+        out.print(f"   on the page {hit.page.name}{where}", soft_wrap=True)
     if hit.verdict:
         said = output.describe_verdict(hit.verdict)
         out.print(f"   an archivist says: {said}", soft_wrap=True)

@@ -17,7 +17,7 @@ import click
 from halftone.archive import records
 from halftone.cli import output
 from halftone.cli.numbers import Whole
-from halftone.client import Filter
+from halftone.client import Filter, ImageKind
 from halftone.core.spelling import compose, compose_all
 from halftone.imaging import images
 
@@ -84,6 +84,17 @@ filter_options = combine(
         metavar="NAME",
         help="Without this journal; repeat for more.",
     ),
+    click.option(
+        "--kind",
+        type=click.Choice([each.value for each in ImageKind]),
+        help="Only pictures on pages, or only the rest: pages and clippings.",
+    ),
+    click.option(
+        "--on-page",
+        multiple=True,
+        metavar="PAGE",
+        help="Only pictures on this page: its name, or its ID with --archive; repeat for more.",
+    ),
 )
 """The options of a filter; `read_filter` reads them."""
 
@@ -118,6 +129,8 @@ def read_filter(options: dict[str, Any]) -> Filter | None:
         if not (key and equals):
             raise click.BadParameter(f"{label!r} is not KEY=VALUE.", param_hint="--label")
         labels.setdefault(key, []).append(value)
+    archives = options["archive"]
+    pages = tuple(complete_name(page, archives=archives) for page in options.pop("on_page"))
     excluded = tuple(compose_all(list(options.pop("exclude_journal"))))
     chosen = Filter(
         archives=options.pop("archive"),
@@ -128,6 +141,8 @@ def read_filter(options: dict[str, Any]) -> Filter | None:
         caption=options.pop("caption"),
         labels=labels,
         exclude=Filter(journals=excluded) if excluded else None,
+        kind=ImageKind(kind) if (kind := options.pop("kind")) else None,
+        page_images=pages,
     )
     return None if chosen == Filter(archives=(), journals=(), languages=()) else chosen
 
@@ -156,6 +171,8 @@ def describe_search(
         ("caption with", where.caption),
         *((f"label {key}", " or ".join(values)) for key, values in where.labels.items()),
         ("without journal", " or ".join(left_out)),
+        ("on page", " or ".join(where.page_images)),
+        ("kind", where.kind.value if where.kind else ""),
     ]
     figures = [
         ("probability at least", min_probability),

@@ -1,11 +1,15 @@
 """Pages of text in the archive: whether the pictures on them are found, and find them.
 
     python -m tests.bench.pages ARCHIVE [--sources N] [--cache DIRECTORY]
+    python -m tests.bench.pages ARCHIVE --records [--sources N] [--most N] [--server HOST:PORT]
 
 ARCHIVE is any folder of pictures. Some are printed on pages of text, at five sizes. *Archived*: the
 page stands in the archive in place of the picture, and another printing of the picture is searched
 for (a crop of 80 %, 120 lines to the inch, turned by a degree). *Searched by*: the archive has the
 picture. Each also with the features of the page alone. By hash, words and local features alone.
+
+With `--records` pages and the pictures on them are records of an archive that a service holds; see
+`tests.bench.page_records`.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from halftone.matching.features import extract
 from halftone.matching.fingerprint import Fingerprint, fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.words import Vocabulary
+from tests.bench import page_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,15 +73,37 @@ def found(
     return first, called, wrong
 
 
+def print_records(plan: PressPlan, *, most: int | None, server: str | None) -> None:
+    """Measures pages and the pictures on them as records, and prints shares of the sources."""
+    outcomes = page_records.measure(
+        plan, shares=_SHARES, printing=_PRINTING, most=most, server=server
+    )
+    count = len(plan.positives)
+    print(f"{count} pictures: found (R@1), page likely too, with the clipping, with its own page")
+    for share, each in outcomes.items():
+        figures = (each.found, each.twice, each.together, each.with_page)
+        print(f"{share:>5}" + "".join(f" {len(rows) / count:.3f}" for rows in figures))
+        missed = sorted(set(plan.positives) - set(each.found))
+        apart = sorted(set(plan.positives) - set(each.together))
+        if missed or apart:
+            print(f"      not found: {missed}; not with the clipping: {apart}")
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("archive", type=Path)
     parser.add_argument("--sources", type=int, default=20)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--records", action="store_true", help="pictures as records of a service")
+    parser.add_argument("--most", type=int, help="with --records: the most other pictures")
+    parser.add_argument("--server", help="with --records: a stack that runs already")
     asked = parser.parse_args()
     pictures = press_gallery.read_collection(asked.archive)
     plan = plan_of(pictures, sources=asked.sources, conditions=[_PRINTING])
+    if asked.records:
+        print_records(plan, most=asked.most, server=asked.server)
+        return
     every = press_gallery.fingerprints(pictures, cache=asked.cache)
     prints = [every[row] for row in plan.gallery]
 

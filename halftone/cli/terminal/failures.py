@@ -37,6 +37,7 @@ _OPTIONS: Final = {
     "filter.date.end": "--to",
     "filter.caption_text": "--caption",
     "filter.exclude.journals": "--exclude-journal",
+    "filter.page_images": "--on-page",
     "limit": "--limit",
     "page_size": "--limit",
     "min_probability": "--min-probability",

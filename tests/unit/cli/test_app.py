@@ -180,6 +180,20 @@ class TestSearch:
         assert f"42 inliers; {shares}; scale 0.50; turned -1.5°" in said
         assert "not compared: the time was over" in said
 
+    def test_tells_the_page_of_a_picture(self, run, fake, picture):
+        found = json.loads(run("search", picture, "--json").stdout)["hits"]
+        assert all(hit["page"] is None for hit in found)
+        name, page = (hit["image"]["name"] for hit in found[:2])
+        record = fake.records[name]
+        record.page_image = page
+        record.page_region.x, record.page_region.y = 1, 2
+        record.page_region.width, record.page_region.height = 30, 40
+        hit = json.loads(run("search", picture, "--json").stdout)["hits"][0]
+        assert (hit["page"]["name"], hit["image"]["page_image"]) == (page, page)
+        assert hit["image"]["page_region"] == {"x": 1, "y": 2, "width": 30, "height": 40}
+        said = run("search", picture, "--explain").stdout
+        assert f"on the page {page} at 1,2,30,40 (x,y,w,h)" in said
+
     def test_filters_and_options_reach_the_service(self, run, fake, picture):
         result = run(
             *("search", picture, "--journal", "A", "--journal", "B", "--from", "1914"),
@@ -187,12 +201,15 @@ class TestSearch:
             *("--exclude-journal", "C", "--label", "kind=photo", "--limit", "7"),
             *("--min-similarity", "0.5", "--crop", "1,2,30,40", "--no-mirrored", "--no-rotated"),
             *("--min-probability", "0.75", "--verify-count", "9"),
+            *("--kind", "picture", "--on-page", "p/1", "--on-page", "archives/b/images/2"),
         )
         assert result.exit_code == 0, result.output
         sent = next(r for r in reversed(fake.requests) if hasattr(r, "skip_mirrored"))
         assert list(sent.filter.journals) == ["A", "B"]
         assert (sent.filter.date.start, sent.filter.date.end) == ("1914", "1918")
         assert list(sent.filter.archives) == ["a"]
+        assert sent.filter.kind == sent.filter.PICTURE
+        assert list(sent.filter.page_images) == ["archives/a/images/p/1", "archives/b/images/2"]
         assert list(sent.filter.exclude.journals) == ["C"]
         assert list(sent.filter.labels["kind"].values) == ["photo"]
         assert (sent.limit, sent.verify_count, sent.min_probability) == (7, 9, 0.75)
