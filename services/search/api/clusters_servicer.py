@@ -215,9 +215,9 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         _check_length(request.author, most=MAX_AUTHOR, field="author")
         stored = [lookups.get_record(self._holdings.collection, name) for name in (a, b)]
         images = [(each.id.bytes, bytes.fromhex(each.payload["sha256"])) for each in stored]
-        above = [lookups.find_page_id(each.payload) for each in stored]
-        pages = {point: page.bytes for (point, _), page in zip(images, above, strict=True) if page}
-        if request.decision == Decision.SAME and set(above) & {a.point_id, b.point_id}:
+        places = {each.id.bytes: place for each in stored if (place := pictures.place_of(each))}
+        pages = {place.page for place in places.values()}
+        if request.decision == Decision.SAME and pages & {point for point, _ in images}:
             raise errors.InvalidArgument(
                 "b: one of the images is the page that the other stands on, which is one printing.",
                 field="b",
@@ -228,7 +228,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             known = pictures.shas_of(connection, [point for point, _ in images])
             new = [(point, sha) for point, sha in images if known.get(point) != sha]
             if new:
-                pictures.put_images(connection, new, pages=pages)
+                pictures.put_images(connection, new, places=places)
             verdict = verdicts.judge(
                 connection,
                 a,

@@ -121,6 +121,26 @@ def find_pages(collection: Collection, records: Sequence[Stored]) -> dict[uuid.U
     return {each: complete(page) for each, page in pages if page is not None and page.id != each}
 
 
+def find_one_printing(collection: Collection, stored: Stored) -> set[uuid.UUID]:
+    """Return a record's id, that of its page, and those of pictures around it or within it.
+
+    Pictures that stand on the record are not among them: they are found by their `page_image`.
+    """
+    page = find_page_id(stored.payload)
+    place = stored.payload.get("page_region")
+    if page is None or place is None:
+        return {stored.id} if page is None else {stored.id, page}
+    condition = Filter(must=(AnyOf("page_image", (stored.payload["page_image"],)),))
+    beside = itertools.islice(collection.scan(filter=condition, page=_PAGE), _MAX_LOOKED_AT)
+    nested = {
+        other.id
+        for other in beside
+        if "page_region" in other.payload
+        and payloads.are_nested(place, other.payload["page_region"])
+    }
+    return {stored.id, page, *nested}
+
+
 def get_shown(collection: Collection, name: Name) -> Payload:
     """Return the payload of a record with what the page that it stands on says for it.
 

@@ -177,6 +177,21 @@ def inherit(payload: Payload, *, page: Payload) -> Payload:
     }
 
 
+def are_nested(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Return whether one of two places on a page lies in the other, at least to its half.
+
+    Descriptions of pages call a plate a picture, and each picture on it as well.
+
+    Args:
+        one: x, y, width and height in pixels.
+        other: The same of the other.
+    """
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    least = min(one[2] * one[3], other[2] * other[3])
+    return min(width, height) > 0 and 2 * width * height >= least
+
+
 def keep_show(stored: Payload, fields: Payload) -> Payload:
     """Return the fields of a record, with the stored value of `show` if they have none.
 

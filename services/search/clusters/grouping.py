@@ -14,7 +14,8 @@ pairs count against joining. Groups are joined in three steps, the firmest join 
    such a link to every block on the other side (complete linkage). A plate that holds two pictures
    joins one of them, the surer one, and never chains them together.
 
-A page scan and the pictures on it are one printing, so no cluster has both. A page takes no part in
+A page scan and the pictures on it are one printing, so no cluster has both; nor has it a picture on
+a page and one that lies within it there. A page takes no part in
 pairs in which a picture on it does: what it shares with another image, the picture shares, too.
 
 Two images that archivists judged to be different are never in one cluster. If verdicts contradict
@@ -114,6 +115,7 @@ def group(
     verdicts: Iterable[JudgedPair] = (),
     identical: Iterable[tuple[Node, Node]] = (),
     pages: Mapping[Node, Node] | None = None,
+    nested: Iterable[tuple[Node, Node]] = (),
     previous: Iterable[Previous] = (),
     elsewhere: Mapping[Node, str] | None = None,
     taken: Callable[[str], bool] = lambda _id: False,
@@ -126,6 +128,7 @@ def group(
         verdicts: The verdicts that hold, except UNSURE.
         identical: Pairs of records with the same bytes, enough to connect all such records.
         pages: The page of each image that stands on one, if both are grouped here.
+        nested: Pairs of images that are one place on a page, or one lies within the other.
         previous: The clusters before the grouping, and the ids of ended clusters. New clusters take
             over their ids.
         elsewhere: Images outside this grouping that an id in `previous` had, with the cluster that
@@ -134,13 +137,15 @@ def group(
             for one.
         rules: The conditions under which groups are joined.
     """
-    pages = pages or {}
+    pages, nested = pages or {}, list(nested)
     twins = {(min(pair), max(pair)) for pair in identical if pair[0] != pair[1]}
-    pairs = _leave_out_pages(_take_surest(compared), pages=pages, twins=twins, rules=rules)
+    pairs = _leave_out_pages(
+        _take_surest(compared), pages=pages, nested=nested, twins=twins, rules=rules
+    )
     same, different, contradictions = _settle(
         each for each in verdicts if not (each.same and _are_one_printing(each, pages))
     )
-    different |= _part_from_pages(pages, same=same)
+    different |= _part_printings([*pages.items(), *nested], same=same)
     nodes = sorted({node for pair in (*pairs, *same, *different, *twins) for node in pair})
     units = _units(nodes, same=same, different=different, twins=sorted(twins))
     blocks = Blocks(units, pairs=pairs, different=different, rules=rules)
@@ -182,14 +187,16 @@ def _leave_out_pages(
     pairs: dict[tuple[Node, Node], tuple[int, bool]],
     *,
     pages: Mapping[Node, Node],
+    nested: Sequence[tuple[Node, Node]],
     twins: _Pairs,
     rules: Rules,
 ) -> dict[tuple[Node, Node], tuple[int, bool]]:
     """Return pairs without those of a page in which a picture on it takes part.
 
-    A page and its picture are no pair either. Records with the same bytes count as one.
+    A page and its picture are no pair either, nor are nested ones. Records with the same bytes
+    count as one.
     """
-    if not pages:
+    if not pages and not nested:
         return pairs
     forest: Forest[Node] = Forest()
     for a, b in twins:
@@ -199,10 +206,11 @@ def _leave_out_pages(
     above: dict[Node, set[Node]] = defaultdict(set)
     for image, page in pages.items():
         above[forest.find(image)].add(forest.find(page))
+    inside = {frozenset((forest.find(a), forest.find(b))) for a, b in nested}
     own, explained = set(), set()
     for a, b in pairs:
         one, other = forest.find(a), forest.find(b)
-        if one in above[other] or other in above[one]:
+        if one in above[other] or other in above[one] or frozenset((one, other)) in inside:
             own.add((a, b))
         elif pairs[a, b][0] >= rules.link * MILLION:
             lifted = {(x, y) for x in {one, *above[one]} for y in {other, *above[other]}}
@@ -221,18 +229,14 @@ def _are_one_printing(pair: JudgedPair, pages: Mapping[Node, Node]) -> bool:
     return pages.get(pair.a) == pair.b or pages.get(pair.b) == pair.a
 
 
-def _part_from_pages(pages: Mapping[Node, Node], *, same: _Pairs) -> _Pairs:
-    """Return the pairs of a page and a picture on it that nobody has judged to be the same."""
+def _part_printings(recorded_twice: Iterable[tuple[Node, Node]], *, same: _Pairs) -> _Pairs:
+    """Return the pairs of records of one printing that nobody has judged to be the same."""
     forest: Forest[Node] = Forest()
     for a, b in same:
         one, other = forest.find(a), forest.find(b)
         if one != other:
             forest.join(one, other)
-    return {
-        (min(image, page), max(image, page))
-        for image, page in pages.items()
-        if forest.find(image) != forest.find(page)
-    }
+    return {(min(a, b), max(a, b)) for a, b in recorded_twice if forest.find(a) != forest.find(b)}
 
 
 def _settle(verdicts: Iterable[JudgedPair]) -> tuple[_Pairs, _Pairs, list[JudgedPair]]:

@@ -229,15 +229,13 @@ def plan(
     verdicts = cluster_verdicts.list_holding(connection, there)
     owned = {each: set(members).difference(replaced) for each, members in before.items()}
     previous, elsewhere = names.read_previous(connection, owned, points=points)
+    places = pictures.places_of(connection, there)
     result = grouping.group(
         [compared_pair(row, a=images[row.a][0], b=images[row.b][0]) for row in rows],
         verdicts=verdicts,
         identical=identical,
-        pages={
-            image: page
-            for image, page in pictures.pages_of(connection, there).items()
-            if page in there
-        },
+        pages={image: place.page for image, place in places.items() if place.page in there},
+        nested=pictures.find_nested(places),
         previous=previous,
         elsewhere=elsewhere,
         taken=lambda each: each in taken or names.is_taken(connection, each),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone.services.search.archive import lookups
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.clusters.store import execute_in
 from halftone.services.search.store.port import EVERYTHING
 
@@ -92,18 +93,56 @@ def points_of(connection: sqlite3.Connection, shas: Values[bytes]) -> dict[bytes
     )
 
 
-def pages_of(connection: sqlite3.Connection, points: Values[bytes]) -> dict[bytes, bytes]:
-    """Return the page that each image stands on. Images that stand on none are left out.
+class Place(NamedTuple):
+    """Where an image stands: the point of its page, and x, y, width and height if that is known.
 
-    A page need not be in the archive.
+    The page need not be in the archive.
     """
-    return dict(
-        execute_in(
-            connection,
-            "SELECT point, page FROM images WHERE page IS NOT NULL AND point IN ({values})",
-            points,
-        )
+
+    page: bytes
+    region: tuple[int, ...] | None = None
+
+
+def places_of(connection: sqlite3.Connection, points: Values[bytes]) -> dict[bytes, Place]:
+    """Return where each image stands. Images that stand on no page are left out."""
+    rows = execute_in(
+        connection,
+        "SELECT point, page, place FROM images WHERE page IS NOT NULL AND point IN ({values})",
+        points,
     )
+    return {
+        point: Place(page, tuple(map(int, place.split(","))) if place else None)
+        for point, page, place in rows
+    }
+
+
+def are_one_printing(a: bytes, b: bytes, *, places: Mapping[bytes, Place]) -> bool:
+    """Return whether an image is the page of another, or both are one place on a page.
+
+    Args:
+        a: The point of the one.
+        b: The point of the other.
+        places: Where each image stands that stands on a page.
+    """
+    one, other = places.get(a), places.get(b)
+    if (one and one.page == b) or (other and other.page == a):
+        return True
+    if one is None or other is None or one.page != other.page:
+        return False
+    return bool(one.region and other.region and payloads.are_nested(one.region, other.region))
+
+
+def find_nested(places: Mapping[bytes, Place]) -> list[tuple[bytes, bytes]]:
+    """Return the pairs of images that are one place on a page."""
+    on: dict[bytes, list[bytes]] = {}
+    for point, place in places.items():
+        on.setdefault(place.page, []).append(point)
+    return [
+        (a, b)
+        for points in on.values()
+        for a, b in itertools.combinations(sorted(points), 2)
+        if are_one_printing(a, b, places=places)
+    ]
 
 
 def find_pages(connection: sqlite3.Connection, points: Values[bytes]) -> set[bytes]:
@@ -118,17 +157,16 @@ def put_images(
     connection: sqlite3.Connection,
     images: Iterable[tuple[bytes, bytes]],
     *,
-    pages: Mapping[bytes, bytes] | None = None,
+    places: Mapping[bytes, Place] | None = None,
 ) -> None:
     """Store which picture each image shows.
 
     Args:
         connection: The connection to write with.
         images: The point and SHA-256 of each image.
-        pages: The point of the page that an image stands on, by the image's; the others stand on
-            none.
+        places: Where each image stands; the others stand on no page.
     """
-    pages = pages or {}
+    places = places or {}
     images = list(images)
     connection.executemany(
         "INSERT OR IGNORE INTO pictures (sha256) VALUES (?)", [(sha,) for _, sha in images]
@@ -136,10 +174,16 @@ def put_images(
     # The picture that an image showed before may have no image any more.
     _forget_searches(connection, [point for point, _ in images], keep=dict(images))
     connection.executemany(
-        "INSERT OR REPLACE INTO images (point, picture, page)"
-        " VALUES (?, (SELECT id FROM pictures WHERE sha256 = ?), ?)",
-        [(point, sha, pages.get(point)) for point, sha in images],
+        "INSERT OR REPLACE INTO images (point, picture, page, place)"
+        " VALUES (?, (SELECT id FROM pictures WHERE sha256 = ?), ?, ?)",
+        [(point, sha, *_to_columns(places.get(point))) for point, sha in images],
     )
+
+
+def _to_columns(place: Place | None) -> tuple[bytes | None, str | None]:
+    if place is None:
+        return None, None
+    return place.page, ",".join(map(str, place.region)) if place.region else None
 
 
 def drop_images(connection: sqlite3.Connection, points: Sequence[bytes]) -> None:
@@ -306,11 +350,11 @@ def find_differing(
     while some := {each.id.bytes: each for each in itertools.islice(scan, _PAGE)}:
         seen += _sum(some)
         with database.read() as connection:
-            known, pages = shas_of(connection, list(some)), pages_of(connection, list(some))
+            known, places = shas_of(connection, list(some)), places_of(connection, list(some))
         yield {
             point
             for point, each in some.items()
-            if (known.get(point), pages.get(point)) != (sha_of(each), page_of(each))
+            if (known.get(point), places.get(point)) != (sha_of(each), place_of(each))
         }
         pause()
     if sum(map(_sum, _list_points(database))) != seen:
@@ -340,10 +384,11 @@ def sha_of(stored: Stored) -> bytes:
     return bytes.fromhex(stored.payload["sha256"])
 
 
-def page_of(stored: Stored) -> bytes | None:
-    """Return the point of the page that an image stands on; None if its record names none."""
+def place_of(stored: Stored) -> Place | None:
+    """Return where an image stands; None if its record names no page."""
     page = lookups.find_page_id(stored.payload)
-    return page.bytes if page else None
+    region = stored.payload.get("page_region")
+    return Place(page.bytes, tuple(region) if region else None) if page else None
 
 
 def pause() -> None:

@@ -343,12 +343,13 @@ def _place(connection: sqlite3.Connection, doubts: Iterable[Doubt]) -> list[Doub
     )
     # What is on a page is judged by its pictures, if they have records.
     pages = pictures.find_pages(connection, points)
+    places = pictures.places_of(connection, points)
     placed = []
     for doubt in doubts:
         if doubt.a not in shown or doubt.b not in shown:
             continue
         both = shown[doubt.a][0], shown[doubt.b][0]
-        if not pages.isdisjoint(both):
+        if not pages.isdisjoint(both) or pictures.are_one_printing(*both, places=places):
             continue
         of = clusters.get(both[0], ""), clusters.get(both[1], "")
         affected = sum(sizes.get(each, 1) for each in {*of} - {""}) + of.count("")

@@ -11,7 +11,7 @@ from halftone.services.search.clusters import pairs as cluster_pairs
 from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.grouping import RULES
 from halftone.services.search.clusters.jobs import State
-from halftone.services.search.clusters.pictures import pause
+from halftone.services.search.clusters.pictures import Place, pause
 from halftone.services.search.clusters.regrouping import WholeRegrouping
 from halftone.services.search.clusters.store import CHUNK
 
@@ -81,7 +81,7 @@ class ClusterSteps:
         points: Sequence[bytes],
         shas: dict[bytes, bytes],
         *,
-        pages: dict[bytes, bytes] | None = None,
+        places: dict[bytes, Place] | None = None,
         enabled: bool,
     ) -> None:
         """Update the table `images` for changed images and regroup the images that this affects.
@@ -89,18 +89,18 @@ class ClusterSteps:
         Args:
             points: The changed images.
             shas: The hash of the picture that each image shows now, without deleted images.
-            pages: The page that each image stands on now, without those that stand on none.
+            places: Where each image stands now, without those that stand on no page.
             enabled: Whether to add images that are not in the table yet.
         """
         with self._database.write() as connection:
-            pages = pages or {}
+            places = places or {}
             known = pictures.shas_of(connection, points)
-            before = pictures.pages_of(connection, points)
+            before = pictures.places_of(connection, points)
             gone = [point for point in known if point not in shas]
             same = [
                 point
                 for point, sha in shas.items()
-                if (known.get(point), before.get(point)) == (sha, pages.get(point))
+                if (known.get(point), before.get(point)) == (sha, places.get(point))
             ]
             new = {
                 point: sha
@@ -110,8 +110,8 @@ class ClusterSteps:
             if gone:
                 pictures.drop_images(connection, gone)
             if new:
-                pictures.put_images(connection, new.items(), pages=pages)
-                # It was not compared with the page that it stood on before.
+                pictures.put_images(connection, new.items(), places=places)
+                # It was not compared with what was one printing with it before.
                 pictures.search_again(connection, [new[point] for point in new if point in before])
             if gone or new:
                 # An image that shows another picture now does not take its cluster's id along.
@@ -144,10 +144,10 @@ class ClusterSteps:
         with self._database.read() as connection:
             return pictures.shas_of(connection, points)
 
-    def read_pages(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the page that each image stands on; images that stand on none are left out."""
+    def read_places(self, points: Sequence[bytes]) -> dict[bytes, Place]:
+        """Return where each image stands; images that stand on no page are left out."""
         with self._database.read() as connection:
-            return pictures.pages_of(connection, points)
+            return pictures.places_of(connection, points)
 
     def find_missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
         """Return the pairs of hashes that were not compared by the job `since` or a later one."""

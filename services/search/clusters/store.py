@@ -67,8 +67,9 @@ CREATE INDEX pictures_not_grouped ON pictures (searched, id) WHERE grouped = 0;
 CREATE TABLE images (                                -- those that are in the archive
     point BLOB PRIMARY KEY,
     picture INTEGER NOT NULL,
-    page BLOB                                        -- the point of the page that it stands on,
+    page BLOB,                                       -- the point of the page that it stands on,
                                                      -- if its record names one
+    place TEXT                                       -- x,y,width,height on it, if that is known
 ) WITHOUT ROWID;
 CREATE INDEX images_by_picture ON images (picture, point);
 CREATE INDEX images_by_page ON images (page) WHERE page IS NOT NULL;
@@ -177,9 +178,10 @@ INSERT INTO pair_floor VALUES (0, 0);
     2: "ALTER TABLE clusters ADD COLUMN undated INTEGER;",
     # Schema 4 finds the pairs near the threshold of a link without reading all pairs.
     3: "CREATE INDEX pairs_by_probability ON pairs (probability);",
-    # Schema 5 knows which page a picture stands on.
+    # Schema 5 knows which page a picture stands on, and where.
     4: """
 ALTER TABLE images ADD COLUMN page BLOB;
+ALTER TABLE images ADD COLUMN place TEXT;
 CREATE INDEX images_by_page ON images (page) WHERE page IS NOT NULL;
 """,
 }

@@ -23,7 +23,7 @@ from halftone.core import errors, telemetry
 from halftone.core.batches import batched
 from halftone.services.search.archive.pace import Pace
 from halftone.services.search.clusters import candidates
-from halftone.services.search.clusters.pictures import page_of, sha_of
+from halftone.services.search.clusters.pictures import are_one_printing, place_of, sha_of
 from halftone.services.search.clusters.steps import ClusterSteps
 
 if TYPE_CHECKING:
@@ -236,8 +236,10 @@ class ClusterWorker:
             [uuid.UUID(bytes=each) for each in concerned],
         )
         shas = {each.bytes: sha_of(stored) for each, stored in there.items()}
-        pages = {each.bytes: page for each, stored in there.items() if (page := page_of(stored))}
-        await self._run(self._steps.apply_changes, concerned, shas, pages=pages, enabled=enabled)
+        places = {
+            each.bytes: place for each, stored in there.items() if (place := place_of(stored))
+        }
+        await self._run(self._steps.apply_changes, concerned, shas, places=places, enabled=enabled)
 
     # Candidates and their comparison.
 
@@ -286,10 +288,9 @@ class ClusterWorker:
             changed=changed,
         )
         points = [each.bytes for each in near]
-        # A page and a picture on it are the same printing.
-        own, page = stored.id.bytes, page_of(stored)
-        pages = await self._run(self._steps.read_pages, points)
-        points = [each for each in points if each != page and pages.get(each) != own]
+        own = stored.id.bytes
+        places = await self._run(self._steps.read_places, [own, *points])
+        points = [each for each in points if not are_one_printing(own, each, places=places)]
         shas = await self._run(self._steps.read_shas, points)
         return {(min(sha, other), max(sha, other)) for other in shas.values() if other != sha}
 

@@ -189,7 +189,7 @@ class Planner:
         stored = lookups.get_record(plan.collection, name, vectors=whole)
         plan.stored = stored
         # Its page and the pictures on it are the same printing.
-        own = {stored.id, lookups.find_page_id(stored.payload) or stored.id}
+        own = lookups.find_one_printing(plan.collection, stored)
         plan.condition = plan.condition.without(
             Ids(tuple(sorted(own))), AnyOf("page_image", (str(name),))
         )

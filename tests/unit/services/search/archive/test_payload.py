@@ -109,3 +109,21 @@ def test_too_many_labels_are_refused():
     with pytest.raises(errors.InvalidArgument, match="more than 64 keys") as raised:
         payloads.to_filter(wanted)
     assert raised.value.field == "filter.labels"
+
+
+@pytest.mark.parametrize(
+    ("other", "nested"),
+    [
+        ((10, 20, 100, 80), True),
+        ((30, 30, 20, 20), True),
+        ((0, 0, 1000, 1000), True),
+        ((60, 20, 100, 80), True),  # half of it
+        ((61, 20, 100, 80), False),
+        ((110, 20, 100, 80), False),
+        ((10, 100, 100, 80), False),
+        ((500, 500, 100, 80), False),
+    ],
+)
+def test_places_on_a_page_within_each_other(other, nested):
+    assert payloads.are_nested((10, 20, 100, 80), other) == nested
+    assert payloads.are_nested(other, (10, 20, 100, 80)) == nested

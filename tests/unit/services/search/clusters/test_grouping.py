@@ -364,3 +364,14 @@ def test_with_pages_a_part_alone_gives_what_the_whole_gives():
             assert not any({page, image} <= set(one.members) for one in whole.clusters)
         random_.shuffle(links)
         assert group(links, pages=dict(reversed(pages.items()))) == whole
+
+
+def test_a_plate_on_a_page_and_a_picture_on_the_plate_are_in_no_cluster_together():
+    """Both have records, and stand on the same place: the surer one has the clipping."""
+    nested = [(node("i"), node("k"))]
+    links = [*pairs("i-c", probability=0.99), *pairs("k-c", "k-i", probability=0.95)]
+    assert sets(group(links, nested=nested)) == ["ci"]
+    assert sets(group(links)) == ["cik"]
+    # An archivist may say that they are one.
+    found = group(links, nested=nested, verdicts=[judged(1, "i-k", same=True)])
+    assert sets(found) == ["cik"]

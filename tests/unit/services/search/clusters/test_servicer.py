@@ -431,3 +431,19 @@ async def test_a_page_leaves_its_cluster_to_its_picture_when_that_gets_a_record(
         )
     )
     await clusters.until([["clip", "p", "p-0"]])
+
+
+async def test_a_picture_within_another_on_its_page_makes_no_printing(service, clusters):
+    await load(service, {"clip": printing(1, edition=1)})
+    await load_page(service, "p", (1,))
+    x, y, width, height = place(0)
+    inner = {"x": x + 10, "y": y + 10, "width": width - 20, "height": height - 20}
+    fields = {"page_image": name("p"), "page_region": inner}
+    await load(service, {"p-in": printing(1, edition=2)}, **fields)
+    await clusters.run()
+    (together,) = await clusters.sets()
+    assert together in (["clip", "p-0"], ["clip", "p-in"])
+    # Moved to another place on the page, it is another printing.
+    inner = {"x": 500, "y": 900, "width": 300, "height": 220}
+    await load(service, {"p-in": printing(1, edition=2)}, page_image=name("p"), page_region=inner)
+    await clusters.until([["clip", "p-0", "p-in"]])

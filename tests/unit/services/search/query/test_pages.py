@@ -160,3 +160,18 @@ async def test_the_page_of_a_picture_is_changed_and_taken_away(press):
 async def test_hits_of_an_embedding_name_their_pages(press):
     vector = (await press.search(content=on_page(page(1, 2), 1), limit=1)).hits[0]
     assert vector.page.name == name("p1")
+
+
+async def test_pictures_within_each_other_on_a_page_do_not_find_each_other(press):
+    """A description of the page calls a plate a picture, and each picture on it as well."""
+    x, y, width, height = place(1)
+    fields = {"page_image": name("p1")}
+    region = {"x": x + 10, "y": y + 10, "width": width - 20, "height": height - 30}
+    await press.add(
+        record("p1/in", content=printing(2, edition=2), page_region=region, **fields),
+        record("p1/nowhere", content=printing(2, edition=3), **fields),
+    )
+    for one, other in (("p1/in", "p1/1"), ("p1/1", "p1/in")):
+        found = await press.hits(image=name(one), limit=30)
+        assert name(other) not in found
+        assert {name("p1/0"), name("p1/nowhere")} < set(found)
