@@ -49,7 +49,7 @@ reference: $(STAMP)
 	$(INSTALL) '.[reference]'
 
 # The wheel and the sdist in build/dist, checked, and the wheel installed in an empty environment
-# and used. `make test` does the same with the packages of its own environment.
+# and used. `make soak` does the same with the packages of its own environment.
 EXTRAS ?= local,demo
 dist: $(STAMP)
 	$(BIN)/python -m tools.distribution --extras $(EXTRAS)

@@ -48,6 +48,7 @@ def test_what_is_wrong_is_said(built, sources, tmp_path):
     ]
 
 
+@pytest.mark.soak
 def test_the_installed_wheel_imports_and_finds(built, tmp_path):
     """Outside of the checkout, with the packages of the tests beside it."""
     environment = trying.install_beside(built.wheel, home=tmp_path)

@@ -331,6 +331,7 @@ def test_not_serving_until_there_is_a_model_and_hot_loading(tmp_path: Path):
         until(lambda: embedder.loaded() == {"starter/1": True, "starter/2": False})
 
 
+@pytest.mark.soak
 def test_a_damaged_version_never_replaces_one_that_works(models: Registry, tmp_path: Path):
     with Embedder(models.directory, tmp_path / "log") as embedder:
         embedder.wait_serving()
@@ -368,6 +369,7 @@ def test_a_damaged_version_never_replaces_one_that_works(models: Registry, tmp_p
         assert "damaged/1" not in embedder.loaded()
 
 
+@pytest.mark.soak
 def test_sigterm_finishes_what_was_accepted_and_refuses_the_rest(models: Registry, tmp_path: Path):
     settings = {"MAX_BATCH": 4, "MAX_QUEUE_ITEMS": 512, "DRAIN_SECONDS": 200}
     with Embedder(models.directory, tmp_path / "log", **settings) as embedder:

@@ -108,6 +108,7 @@ def events_of(data: Path, service: str, *, request_id: str) -> list[dict]:
     return [json.loads(line) for line in lines if request_id in line]
 
 
+@pytest.mark.soak
 def test_what_cannot_start_ends_the_start(tmp_path):
     """No model version has an int8 form here, so the embedder would wait for one for ever."""
     failed = halftone(
@@ -209,7 +210,7 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
         assert '"event": "stopped"' in log.splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_embedder_that_hangs_during_an_import(tmp_path, press):
     """It is stopped and never goes on: another one takes its place, and no record is rejected."""
     query = sample.query_path(press, "astronaut")

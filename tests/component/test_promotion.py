@@ -119,6 +119,7 @@ def test_a_promotion_that_is_killed_in_any_state_is_completed(stack, registry):
     assert {"before the first image", "embedding"} <= killed
 
 
+@pytest.mark.soak
 def test_searches_go_on_and_the_command_line_shows_it(stack, registry):
     images = 40
     records = [record(number, row=number) for number in range(images)]

@@ -183,6 +183,7 @@ def assert_all_there(stack, acknowledged):
         LocalFeatures.from_bytes(features.read_bytes())
 
 
+@pytest.mark.soak
 def test_nothing_acknowledged_is_lost_when_the_search_process_is_killed(stack):
     records = requests(200)
     done = 0

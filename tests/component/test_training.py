@@ -412,6 +412,7 @@ def test_jobs_of_a_bare_celery_client_are_listed_while_no_worker_is_there(site):
     assert len(site.pids()) == 1
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_stopped_gives_its_job_back(site):
     worker = site.worker()
     site.pace(SLOW)

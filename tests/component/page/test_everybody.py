@@ -63,7 +63,7 @@ def find_ways_barred(reader, addresses, *, widths, dark=("color-contrast",)):
     return barriers
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_nothing_stands_in_anybodys_way(browser, served, pages, states):
     """No barrier that axe knows of, in light and in dark, and no page wider than its window."""
     some = {name: states[name] for name in ("a part", "nothing found", "of the queue")}

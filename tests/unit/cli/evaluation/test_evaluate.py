@@ -66,6 +66,7 @@ def models(tmp_path_factory) -> Path:
     return directory
 
 
+@pytest.mark.soak
 def test_the_starter_is_judged_before_anything_is_published(archive, tmp_path, monkeypatch):
     monkeypatch.setenv("HALFTONE_DATA", str(tmp_path))
     monkeypatch.delenv("HALFTONE_MODELS_DIRECTORY", raising=False)

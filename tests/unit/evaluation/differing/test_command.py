@@ -19,6 +19,7 @@ def test_true_pairs_of_an_archive_count_as_faithful_and_less(tmp_path):
     assert printing.group == "again"
 
 
+@pytest.mark.soak
 def test_the_command_writes_a_map_and_says_what_it_finds(tmp_path, capsys):
     printed_archive.write_pool(tmp_path, count=12)
     out = tmp_path / "map.npz"

@@ -28,6 +28,7 @@ def trained() -> JudgeNetwork:
     return network.train(pairs, epochs=80, seed=0)
 
 
+@pytest.mark.soak
 def test_it_learns_by_the_most_favourable_overlap(trained):
     pairs = [pair(same=same, overlaps=2, seed=100 + same) for same in (False, True)]
     different, same = score(trained, pairs)

@@ -98,7 +98,14 @@ def same(first, second) -> bool:
     return first == second
 
 
-@pytest.mark.parametrize("objective", ["metric", "classification", "self_supervised"])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        "metric",
+        pytest.param("classification", marks=pytest.mark.soak),
+        pytest.param("self_supervised", marks=pytest.mark.soak),
+    ],
+)
 def test_an_interrupted_run_ends_with_the_same_bits(settings, trained, tmp_path, objective):
     """Frozen, thawed, validated, averaged and stopped early on the way."""
     shared = {
