@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES: Final = 64 * 1024 * 1024
+_MAX_DEPTH: Final = 20  # collection, manifest, canvas, page, annotation
 _FRAGMENT: Final = re.compile(
     r"xywh=(?:(pixel|percent|pct):)?([0-9.]+),([0-9.]+),([0-9.]+),([0-9.]+)"
 )
@@ -111,7 +112,9 @@ class _Reader:
     sizes: dict[str, tuple[float, float]] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
 
-    def walk(self, node: object, *, canvas: str) -> None:
+    def walk(self, node: object, *, canvas: str, depth: int = 0) -> None:
+        if depth > _MAX_DEPTH:
+            return
         match _kind(node):
             case "annotation":
                 self._add(node, canvas=canvas)
@@ -126,7 +129,7 @@ class _Reader:
         if isinstance(node, dict):
             for key in _PARTS:
                 for child in _list(node.get(key)):
-                    self.walk(child, canvas=canvas)
+                    self.walk(child, canvas=canvas, depth=depth + 1)
 
     def _add(self, node: object, *, canvas: str) -> None:
         if not isinstance(node, dict):
