@@ -151,12 +151,12 @@ def _draw(read: ReadPage, *, issue: Issue, reader: PageReader) -> DrawnPage:
     image = read.page.image
     if read.error is None and image is not None:
         try:
-            scan = reader.scans.open(image)
+            scan, full = reader.scans.shrink(image, side=page_sheet.SIDE)
         except errors.InvalidArgument as error:
             return _refuse(read, about=about, reason=error.message)
         return DrawnPage(
             picture=images.thumbnail(scan, longest_side=page_sheet.SIDE, quality=_QUALITY),
-            size=scan.size,
+            size=full,
             title=read.id,
             lines=(about,) if about else (),
             boxes=tuple(_draw_boxes(read)),

@@ -20,38 +20,17 @@ from urllib.parse import unquote
 
 from halftone.archive.pages import alto, iiif, markup, mets, page_xml
 from halftone.archive.pages.model import Issue, Page
+from halftone.archive.pages.survey import IMAGE_SUFFIXES
 from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from xml.etree.ElementTree import Element
 
-IMAGE_SUFFIXES: Final = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jp2",
-        ".j2k",
-        ".jpf",
-        ".jpx",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".avif",
-        ".heic",
-        ".heif",
-    ]
-)
-"""The suffixes by which scans are recognised."""
-
 _DESCRIBING: Final[dict[str, Callable[[Element], list[Page]]]] = {
     "alto": alto.parse,
     "PcGts": page_xml.parse,
 }
-_ROOTS: Final = frozenset(("mets", *_DESCRIBING))
 _ENDINGS: Final = re.compile(r"[._-](alto|page|ocr|xml|text|hocr|iiif|annotations?)$")
 # Folders that hold one kind of file of an issue, and not an issue of their own.
 _PARTS: Final = re.compile(
@@ -60,34 +39,6 @@ _PARTS: Final = re.compile(
     re.IGNORECASE,
 )
 _AT_ONCE: Final = 200  # descriptions that are held in memory, where a folder has many
-_LOOKED_AT: Final = 2_000
-"""How many files are looked at before a folder is said to have no descriptions."""
-
-
-def has_descriptions(folder: Path) -> bool:
-    """Return whether a folder holds scans and descriptions of pages, by a quick look."""
-    has_image = has_description = False
-    for count, path in enumerate(files.walk(folder)):
-        if count > _LOOKED_AT or (has_image and has_description):
-            break
-        has_image = has_image or path.suffix.lower() in IMAGE_SUFFIXES
-        if not has_description and path.suffix.lower() == ".xml" and path.is_file():
-            has_description = markup.find_root(path) in _ROOTS
-        elif not has_description and path.suffix.lower() == ".json" and path.is_file():
-            has_description = _is_annotation(path)
-    return has_image and has_description
-
-
-def _is_annotation(path: Path) -> bool:
-    try:
-        return iiif.is_annotation(iiif.load(path))
-    except errors.InvalidArgument:
-        return False
-
-
-def count_images(folder: Path) -> int:
-    """Return how many files look like scans."""
-    return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in files.walk(folder))
 
 
 def read_issues(folder: Path) -> Iterator[Issue]:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from halftone.imaging.images import Region
+    from halftone.imaging.images import Decoded, Region
 
 MAX_PIXELS: Final = 400_000_000
 """The most pixels of a scan: a broadsheet of 60 x 90 cm has 380 megapixels at 800 dpi."""
 _MAX_BYTES: Final = 1 << 30
-_HELD: Final = 512 << 20  # bytes of decoded scans, or one
+_HELD: Final = 512 << 20  # bytes of decoded scans
 _QUALITIES: Final = (95, 88, 75)
 _COVERED: Final = 0.5  # of a picture that was found, by lines of text, if it is none
 _DPI: Final = range(40, 5_000)
@@ -85,24 +85,6 @@ class Scans:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Path, Image.Image] = OrderedDict()
 
-    def open(self, path: Path) -> Image.Image:
-        """Return the upright pixels of a scan, mode "L" or "RGB".
-
-        Raises:
-            errors.ImageRejected: It is refused; see `images.decode`.
-            errors.InvalidArgument: The file cannot be read.
-        """
-        # One at a time: a scan is large, and the next call is likely for the same one.
-        with self._lock:
-            if path in self._kept:
-                self._kept.move_to_end(path)
-                return self._kept[path]
-            image = images.decode(_read(path), max_pixels=MAX_PIXELS)
-            self._kept[path] = image
-            while len(self._kept) > 1 and sum(map(_count_bytes, self._kept.values())) > _HELD:
-                self._kept.popitem(last=False)
-            return image
-
     def cut(self, path: Path, region: Region) -> bytes:
         """Return a part of a scan as a file.
 
@@ -117,15 +99,9 @@ class Scans:
             errors.ImageRejected: The scan is refused, or the part lies outside of it.
             errors.InvalidArgument: The file cannot be read.
         """
-        image = self.open(path)
-        x, y, width, height = region
-        if x < 0 or y < 0 or x + width > image.width or y + height > image.height:
-            raise errors.ImageRejected(
-                f"The part {x},{y},{width},{height} does not lie within {path}, which has "
-                f"{image.width} x {image.height} pixels.",
-                reason=images.REGION_OUTSIDE,
-            )
-        part = image.crop((x, y, x + width, y + height))
+        # One at a time: a scan is large, and the next call is likely for the same one.
+        with self._lock:
+            part = self._decode_part(path, region)
         if part.mode == "L" and set(np.unique(np.asarray(part))) <= {0, 255}:
             return images.encode(part.convert("1"), "PNG", optimize=True)
         for quality in _QUALITIES:
@@ -133,6 +109,36 @@ class Scans:
             if len(content) <= wire.MAX_IMAGE_BYTES:
                 break
         return content
+
+    def _decode_part(self, path: Path, region: Region) -> Image.Image:
+        image = self._kept.get(path)
+        if image is None:
+            content = _read(path)
+            width, height = images.size(content)
+            if 3 * width * height > _HELD:
+                # Decoded again for each part, without a converted copy of the whole.
+                return images.decode(content, max_pixels=MAX_PIXELS, region=region)
+            image = images.decode(content, max_pixels=MAX_PIXELS)
+            self._kept[path] = image
+            while sum(map(_count_bytes, self._kept.values())) > _HELD:
+                self._kept.popitem(last=False)
+        x, y, width, height = region
+        if x < 0 or y < 0 or x + width > image.width or y + height > image.height:
+            raise errors.ImageRejected(
+                f"The part {x},{y},{width},{height} does not lie within {path}, which has "
+                f"{image.width} x {image.height} pixels.",
+                reason=images.REGION_OUTSIDE,
+            )
+        return image.crop((x, y, x + width, y + height))
+
+    def shrink(self, path: Path, *, side: int) -> Decoded:
+        """Return a scan with about `side` pixels or more, whatever is quickest, and its full size.
+
+        Raises:
+            errors.ImageRejected: The scan is refused; see `images.decode`.
+            errors.InvalidArgument: The file cannot be read.
+        """
+        return images.decode_sized(_read(path), max_pixels=MAX_PIXELS, target=side)
 
     def find_pictures(self, path: Path, *, texts: Sequence[Box] = ()) -> list[Block]:
         """Return the pictures on a page that nobody described, found by its layout.
@@ -152,11 +158,26 @@ class Scans:
                 "Finding pictures on pages by their layout needs OpenCV: "
                 "pip install 'halftone-search[matching]', or --layout never."
             ) from error
-        found = [Box(*map(float, region)) for region in layout.pictures(self.open(path))]
+        # Layout is analysed on a copy of this size in any case.
+        image, full = images.decode_sized(
+            _read(path), max_pixels=MAX_PIXELS, target=layout.SIDE, luminance=True
+        )
+        across, down = full[0] / image.width, full[1] / image.height
+        found = [
+            _grow(Box(*map(float, region)).scale(across, down), size=full)
+            for region in layout.pictures(image)
+        ]
         found = [box for box in found if _cover(box, texts=texts) <= _COVERED]
         # From the top to the bottom, so that their numbers mean something.
         found.sort(key=lambda box: (box.y, box.x))
         return [Block(kind=Kind.PICTURE, box=box, profile="layout") for box in found]
+
+
+def _grow(box: Box, *, size: tuple[int, int]) -> Box:
+    """Return a box in whole pixels, within the scan."""
+    left, top = int(box.x), int(box.y)
+    right, bottom = min(size[0], round(box.right)), min(size[1], round(box.bottom))
+    return Box(left, top, right - left, bottom - top)
 
 
 def _count_bytes(image: Image.Image) -> int:

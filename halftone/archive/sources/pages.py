@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from halftone.archive.manifests import Row, make_name, validate
-from halftone.archive.pages import captions, folders, naming, placing, scans
+from halftone.archive.pages import captions, folders, naming, placing, scans, survey
 from halftone.archive.pages.model import Block, Issue, Kind, Page
 from halftone.archive.sources.source import Kind as SourceKind
 from halftone.archive.sources.source import Layout, PageOptions, Source
@@ -42,7 +42,7 @@ _REMARKS: Final = 20
 
 def recognise_pages(path: Path) -> bool:
     """Return whether a path is a folder of page scans with descriptions beside them."""
-    return path.is_dir() and folders.has_descriptions(path)
+    return path.is_dir() and survey.has_descriptions(path)
 
 
 def open_pages(path: Path, *, archive: str, options: Options) -> Source:
@@ -53,8 +53,7 @@ def open_pages(path: Path, *, archive: str, options: Options) -> Source:
     """
     if not path.is_dir():
         raise errors.InvalidArgument(f"{path} is not a folder of page scans.", field="path")
-    count = folders.count_images(path)
-    if not count:
+    if not survey.count_images(path):
         raise errors.InvalidArgument(f"{path} holds no scans of pages.", field="path")
     remarks: list[str] = []
     reader = PageReader(folder=path, options=options.pages or PageOptions(), remarks=remarks)
@@ -62,7 +61,7 @@ def open_pages(path: Path, *, archive: str, options: Options) -> Source:
         path=path,
         folder=path,
         rows=_make_rows(reader, archive=archive),
-        total=count,
+        total=survey.estimate_records(path),
         describe_row="record {}".format,
         numbering="Records are numbered in the order of the pages, each before its pictures.",
         remarks=remarks,

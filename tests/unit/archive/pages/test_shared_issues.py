@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from halftone.archive.pages import alto, markup
-from halftone.archive.sources import open_source
+from halftone.archive.sources import Options, PageOptions, open_source
 from tests.support.pages.rendering import draw_page
 
 ISSUES = Path(__file__).parents[5] / "shared" / "data" / "mets-alto"
@@ -87,3 +87,24 @@ def test_every_illustration_becomes_a_record_at_its_place(name, tmp_path):
             nearest = min(found[place], key=lambda each: np.abs(np.subtract(each, box)).max())
             assert nearest == pytest.approx(box, abs=6), place
             found[place].remove(nearest)
+
+
+CASE = ISSUES.parents[1] / "cases" / "miss-picture-on-page"
+
+
+@pytest.mark.skipif(not CASE.is_dir(), reason="shared/cases is not beside the repository")
+def test_the_pictures_on_a_page_that_nobody_described(tmp_path):
+    """A dome on the front page was not found by a search for it: it is a record now."""
+    shutil.copy(CASE / "tribune.jpg", tmp_path)
+    options = Options(pages=PageOptions())
+    page, capitol, plan = open_source(tmp_path, archive="press", options=options).rows
+    assert (page.image_id, page.image.page_image) == ("tribune", "")
+    regions = [
+        [getattr(row.image.page_region, key) for key in ("x", "y", "width", "height")]
+        for row in (capitol, plan)
+    ]
+    assert regions[0] == pytest.approx((196, 216, 644, 388), abs=12)
+    # Of the floor plan its middle is found, which its clip shows.
+    x, y, width, height = regions[1]
+    assert (x > 300, y > 930, x + width < 730, y + height < 1130) == (True,) * 4
+    assert width * height > 30_000
