@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from halftone.archive.pages import iiif, markup
-from halftone.core import errors, files
+from halftone.archive.pages import markup
+from halftone.core import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,10 @@ _LOOKED_AT: Final = 2_000
 """How many files are looked at before a folder is said to have no descriptions."""
 _COUNTED: Final = 40  # descriptions, for an estimate
 _READ: Final = 8 << 20  # bytes of each
+_BEGINNING: Final = 256 << 10
+_ANNOTATIONS: Final = re.compile(
+    rb'"@?type"\s*:\s*"(?:sc:)?(?:AnnotationPage|AnnotationList|AnnotationCollection|Manifest)"'
+)
 _PICTURES: Final = re.compile(
     rb"<(?:\w+:)?(?:Illustration|ImageRegion|GraphicRegion|LineDrawingRegion)\b|"
     rb'TYPE="Illustration"|xywh='
@@ -62,8 +66,9 @@ def has_descriptions(folder: Path) -> bool:
 
 def _is_annotation(path: Path) -> bool:
     try:
-        return iiif.is_annotation(iiif.load(path))
-    except errors.InvalidArgument:
+        with path.open("rb") as file:
+            return _ANNOTATIONS.search(file.read(_BEGINNING)) is not None
+    except OSError:
         return False
 
 

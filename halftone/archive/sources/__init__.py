@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from halftone.archive.sources.manifest import MANIFEST
-from halftone.archive.sources.pages import PAGES
+from halftone.archive.sources.pages import PAGES as PAGES
 from halftone.archive.sources.source import Kind as Kind
 from halftone.archive.sources.source import Layout as Layout
 from halftone.archive.sources.source import Options as Options

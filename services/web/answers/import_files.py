@@ -160,4 +160,7 @@ def read_records(folder: Path, *, archive: str) -> Iterator[Row | NewImage]:
 
 
 def _has_manifest(folder: Path) -> bool:
-    return sources.find_kind(folder) is not None
+    # The pictures on page scans are cut out by whoever reads them, and what strangers send is not
+    # decoded in this process: their scans are imported as the other files are.
+    kinds = (kind for kind in sources.KINDS if kind is not sources.PAGES)
+    return any(kind.recognise(folder) for kind in kinds)

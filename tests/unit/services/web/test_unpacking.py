@@ -16,6 +16,7 @@ from halftone.services.web.answers import import_files, unpacking
 from halftone.services.web.answers.unpacking import Bounds, unpack
 from tests.support.client import page
 from tests.support.client.fake_clusters import scene
+from tests.support.pages.profiles import BNF
 
 BOUNDS = Bounds(members=1000, bytes=64 << 20, member_bytes=32 << 20)
 
@@ -346,3 +347,15 @@ def test_what_comes_out_of_zip_files_counts_as_files_and_bytes(fake, tmp_path):
         assert "there is room for" in send(browser, ("large.zip", large))
         # What was refused does not take the room of what comes next.
         assert count(send(browser, ("many.zip", many)), "new") == 5
+
+
+def test_page_scans_of_strangers_are_not_decoded_here(tmp_path):
+    """Their pictures would be cut out in this process; they come in as plain files instead."""
+    BNF.write(tmp_path / "press")
+    records = list(import_files.read_records(tmp_path, archive="press"))
+    assert {record.image_id for record in records} == {
+        "alto/X0000001.xml",
+        "images/T0000001.jpg",
+        "issue_mets.xml",
+    }
+    assert not any(callable(record.content) for record in records)
