@@ -29,7 +29,7 @@ from halftone.cli.options import (
 )
 from halftone.cli.terminal import failures, streams
 from halftone.cli.terminal.failures import needs_extra
-from halftone.core import errors
+from halftone.core import errors, files
 from halftone.core.settings import ClientSettings
 from halftone.rendering import json_forms, texts
 
@@ -329,4 +329,4 @@ def thumbnail(*, name: str, path: Path, archive: tuple[str, ...], connect: Conne
     """
     with connect() as client:
         found = client.thumbnail(complete_name(name, archives=archive))
-    output.make_folder(path).write_bytes(found.content)
+    files.write_output(path, found.content)

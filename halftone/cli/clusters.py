@@ -189,7 +189,7 @@ def export(
             # found.
             _find_newest_job(client)
         complete = cluster_export.fetch_members(client, itertools.chain(first, listed))
-        with _open(path) as file:
+        with _open(path, for_spreadsheets=kind == "csv") as file:
             if kind == "csv":
                 count = cluster_export.write_csv(complete, file=file)
             elif kind == "jsonl":
@@ -327,17 +327,18 @@ def _describe_unfinished(client: Client) -> list[str]:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[TextIO]:
+def _open(path: Path, *, for_spreadsheets: bool = False) -> Iterator[TextIO]:
     """Open a file that appears whole or not at all, or standard output for `-`."""
     if str(path) == "-":
         # The bytes are those of a file, whatever the encoding of the terminal.
-        text = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+        encoding = "utf-8-sig" if for_spreadsheets else "utf-8"
+        text = io.TextIOWrapper(sys.stdout.buffer, encoding=encoding, newline="")
         yield text
         # Flushed here, because a reader that has gone is no fault.
         text.flush()
         text.detach()
         return
-    with files.writing(output.make_folder(path)) as file:
+    with files.writing(output.make_folder(path), for_spreadsheets=for_spreadsheets) as file:
         yield file
 
 

@@ -18,7 +18,7 @@ from halftone.cli.connecting import server_options
 from halftone.cli.options import archive_option, complete_name, json_option, read_crop
 from halftone.client import Cluster, ClusterMember, Decision, Link, Relation, VerificationState
 from halftone.client.types import probability_label
-from halftone.core import errors
+from halftone.core import errors, files
 from halftone.rendering import cluster_page, json_forms, overlaps, overlay, texts, wording
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ def compare(
                 output.remark(output.VERDICTS_UNAVAILABLE)
         if out is not None:
             drawn = _draw(client, record=record, compared=compared, region=region)
-            drawn.save(output.make_folder(out), quality=90)
+            buffer = io.BytesIO()
+            drawn.save(buffer, "PNG" if out.suffix.lower() == ".png" else "JPEG", quality=90)
+            files.write_output(out, buffer.getvalue())
             output.remark(f"Wrote {out}.")
         if html is not None:
             output.make_folder(cluster_page.place_page(html))

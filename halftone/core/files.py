@@ -148,20 +148,44 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         file.write(content)
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that a person asked for: whole, or not at all. Missing folders are created.
+
+    A file that is there stays as it was if the disk is full. A link is followed, and what is no
+    file, such as `/dev/stdout`, is written to.
+
+    Raises:
+        OSError: It cannot be written; the error names it.
+    """
+    target = with_folders(path).resolve() if path.is_symlink() else with_folders(path)
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with _rewrite_errors(path):
+            target.write_bytes(content)
+        return
+    with _rewrite_errors(path):
+        replace_file(target, content)
+
+
 def write_json(path: Path, value: object) -> None:
     """Replace a JSON file durably; see `replace_file`."""
     replace_file(path, to_json(value))
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[TextIO]:
+def writing(path: Path, *, for_spreadsheets: bool = False) -> Iterator[TextIO]:
     """Yield a text file to write to. It takes the place of `path` when the block has ended.
 
     If the block fails, the file is discarded, and a file at `path` stays as it was.
+
+    Args:
+        path: The file.
+        for_spreadsheets: Whether the file begins with a byte order mark, without which Excel takes
+            UTF-8 for another encoding.
     """
     with _replacing(path) as file:
         # CSV files have line ends of their own.
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        encoding = "utf-8-sig" if for_spreadsheets else "utf-8"
+        text = io.TextIOWrapper(file, encoding=encoding, newline="")
         yield text
         # Whoever opened the file closes it.
         text.detach()
@@ -172,7 +196,7 @@ def _replacing(path: Path, *, mode: int = 0o644) -> Iterator[BufferedWriter]:
     with _rewrite_errors(path):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with _name_full_disk(path), os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             sync(file.fileno())
@@ -184,6 +208,18 @@ def _replacing(path: Path, *, mode: int = 0o644) -> Iterator[BufferedWriter]:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _name_full_disk(path: Path) -> Iterator[None]:
+    """Let an error about a disk that takes no more bytes name the file; by itself it names none."""
+    try:
+        yield
+    except OSError as error:
+        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+        if error.filename is None and error.errno in full:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 @contextlib.contextmanager

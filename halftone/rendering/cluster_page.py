@@ -109,7 +109,7 @@ def write_page(
                 files.replace_file(folder / file, picture.content)
                 sources[member.image.name] = f"pictures/{file}"
     page = render(cluster, pictures=pictures, sources=sources, now=now, kicker=kicker)
-    files.replace_file(page_path, page.encode())
+    files.write_output(page_path, page.encode())
     return page_path
 
 

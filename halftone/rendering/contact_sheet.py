@@ -6,6 +6,7 @@ The HTML page is self-contained: thumbnails are inlined, nothing is fetched, no 
 from __future__ import annotations
 
 import base64
+import io
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,7 +226,7 @@ def write_html(
     """
     template = templates.load("contact-sheet.html.jinja", package="halftone.rendering")
     page = template.render(title=title, note=note, sections=sections, colophon=colophon)
-    files.with_folders(path).write_text(page, encoding="utf-8")
+    files.write_output(path, page.encode())
 
 
 _INK: Final = "#1d1b18"
@@ -286,7 +287,9 @@ def write_png(
         top += height_of_card + 14
     # Photographs get a palette of 256 colours: it takes a third of the bytes, with no visible loss
     # here.
-    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    buffer = io.BytesIO()
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
+    files.write_output(path, buffer.getvalue())
 
 
 def _find_line(font: fonts.Font) -> int:

@@ -98,4 +98,4 @@ def write_html(
         remarks=remarks,
         version=halftone.__version__,
     )
-    files.with_folders(path).write_text(page, encoding="utf-8")
+    files.write_output(path, page.encode())

@@ -196,7 +196,7 @@ def _write(
     group_names = {
         name: f"g{number}" for number, group in enumerate(groups) for name in group.members
     }
-    with files.writing(folder / "manifest.csv") as file:
+    with files.writing(folder / "manifest.csv", for_spreadsheets=True) as file:
         table = csv.writer(file)
         table.writerow([*_MANIFEST_COLUMNS, *(["group"] if not composite else []), GUARDED])
         for name, (record, picture) in records.items():
@@ -217,7 +217,7 @@ def _write(
             for number, group in enumerate(groups)
         ]
         files.replace_file(folder / "groups.json", files.to_json(listing))
-    with files.writing(folder / "verdicts.csv") as file:
+    with files.writing(folder / "verdicts.csv", for_spreadsheets=True) as file:
         write_verdicts(verdicts, file=file)
     return ExportSummary(
         images=len(records),
@@ -252,7 +252,7 @@ def _fetch(
             hidden.add(name)
             return None
         file = f"{number:06}.jpg"
-        (folder / file).write_bytes(picture.content)
+        files.replace_file(folder / file, picture.content)
         return record, file
 
     records = {}

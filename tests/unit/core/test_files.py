@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import csv
 import errno
 import os
+import resource
 import tempfile
 import threading
 from pathlib import Path
@@ -106,3 +108,45 @@ def test_a_folder_that_is_swapped_for_a_link_leads_nowhere_else(tmp_path):
         finally:
             stop.set()
         swapping.result()
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file of this process grow beyond 4,096 bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_full_disk_leaves_no_part_of_a_file_and_names_it(tmp_path, small_disk, exists):
+    path = tmp_path / "sheets" / "hits.html"
+    if exists:
+        files.with_folders(path).write_text("old")
+    with pytest.raises(OSError, match=r"large|space") as raised:
+        files.write_output(path, b"<p>" * 100_000)
+    assert raised.value.filename == str(path)
+    assert [each.name for each in path.parent.iterdir()] == ["hits.html"] * exists
+    assert not exists or path.read_text() == "old"
+    with pytest.raises(OSError, match=r"large|space") as raised, files.writing(path) as file:
+        file.write("a row of a table\n" * 10_000)
+    assert raised.value.filename == str(path)
+    assert [each.name for each in path.parent.iterdir()] == ["hits.html"] * exists
+
+
+def test_output_goes_through_links_and_to_what_is_no_file(tmp_path):
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link.html"
+    link.symlink_to(tmp_path / "there" / "hits.html")
+    files.write_output(link, b"page")
+    assert (tmp_path / "there" / "hits.html").read_bytes() == b"page"
+    assert link.is_symlink()
+    files.write_output(Path(os.devnull), b"page")
+    assert Path(os.devnull).is_char_device()
+
+
+def test_a_table_for_spreadsheets_begins_with_a_mark(tmp_path):
+    with files.writing(tmp_path / "table.csv", for_spreadsheets=True) as file:
+        csv.writer(file).writerow(["Zürich"])
+    assert (tmp_path / "table.csv").read_bytes() == b"\xef\xbb\xbfZ\xc3\xbcrich\r\n"

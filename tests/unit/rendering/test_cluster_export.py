@@ -270,7 +270,7 @@ class TestDataset:
         assert group.links is None
         assert listing.entries[1].path.read_bytes() == fake.thumbnails[b]
         rows = list(
-            csv.DictReader(io.StringIO((tmp_path / "set" / "verdicts.csv").read_text(), newline=""))
+            csv.DictReader(io.StringIO((tmp_path / "set" / "verdicts.csv").read_text(encoding="utf-8-sig"), newline=""))
         )
         assert [row["decision"] for row in rows] == [
             *("different", "unsure", "different", "same", "same"),
@@ -284,7 +284,7 @@ class TestDataset:
         a, b, *_ = fake.story()
         client.judge(a, b, "same", note="=1+1", author="-Eva")
         verdict_export.write_dataset(client, directory=tmp_path / "set")
-        text = (tmp_path / "set" / "verdicts.csv").read_text()
+        text = (tmp_path / "set" / "verdicts.csv").read_text(encoding="utf-8-sig")
         (row,) = csv.DictReader(io.StringIO(text))
         assert (row["note"], row["author"]) == ("'=1+1", "'-Eva")
 
@@ -322,7 +322,7 @@ class TestDataset:
         client.judge(b, c, "same")
         fake.verdicts[0].overruled = True
         assert verdict_export.write_dataset(client, directory=tmp_path / "set").images == 2
-        text = (tmp_path / "set" / "verdicts.csv").read_text()
+        text = (tmp_path / "set" / "verdicts.csv").read_text(encoding="utf-8-sig")
         assert [row["overruled"] for row in csv.DictReader(io.StringIO(text))] == ["0", "1"]
 
     def test_pictures_that_are_gone_are_named(self, fake, client, tmp_path):
@@ -342,7 +342,7 @@ class TestDataset:
         fake.records[c].show = search_pb2.Image.THUMBNAIL
         found = verdict_export.write_dataset(client, directory=tmp_path / "set")
         assert (found.hidden, found.missing, found.images) == ((b,), (), 2)
-        text = (tmp_path / "set" / "manifest.csv").read_text()
+        text = (tmp_path / "set" / "manifest.csv").read_text(encoding="utf-8-sig")
         assert [row["show"] for row in csv.DictReader(io.StringIO(text))] == ["full", "thumbnail"]
         assert len(list((tmp_path / "set" / "images").iterdir())) == 2
 
