@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from halftone.archive import manifests
+from halftone.archive import manifests, sources
 from halftone.archive.boundaries import Boundary
 from halftone.archive.fields import to_text
 from halftone.archive.habits import find_habits
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 GROUPS: Final = "groups.json"
 _FILE_COLUMN: Final = "file"
+# Tables are read here, since they may be wide; pages are no pictures to learn from.
+_OWN_KINDS: Final = ("manifest", "pages")
 # A finding quotes so many characters of a cell, which may be a whole page.
 _LONGEST_NAME: Final = 200
 
@@ -142,6 +144,10 @@ def add_data_set(
     source: Path, *, group_column: str, roots: Sequence[Path], listing: Listing
 ) -> None:
     """Add a data set to a listing; the arguments and errors are those of `read_listing`."""
+    kind = sources.find_kind(source)
+    if kind is not None and kind.name not in _OWN_KINDS:
+        _add_source(source, group_column=group_column, roots=roots, listing=listing)
+        return
     table = open_data_set(source, listing=listing)
     if _is_manifest(table):
         _add_manifest(table, group_column=group_column, roots=roots, listing=listing)
@@ -149,6 +155,35 @@ def add_data_set(
         raise errors.InvalidArgument(f"{table.path} has no column {_FILE_COLUMN!r}.", field="data")
     else:
         _add_table(table, roots=roots, listing=listing)
+
+
+def _add_source(
+    source: Path, *, group_column: str, roots: Sequence[Path], listing: Listing
+) -> None:
+    """Add the pictures of an export; a label that is called as the column may group them."""
+    boundary = Boundary(roots)
+    opened = sources.open_source(source, archive="any", options=sources.Options(loose_dates=True))
+    named: dict[str, list[int]] = {}
+    for row in opened.rows:
+        where = row.image_id or opened.describe_row(row.number)
+        if row.image is None or row.path is None or row.content is not None:
+            listing.findings.append(Finding("missing file", f"{where}: {row.error}"))
+        elif not boundary.has(row.path):
+            outside = f"{where}: {row.path} is not below the data roots"
+            listing.findings.append(Finding("missing file", outside))
+        else:
+            for name in row.image.labels[group_column].values[:1]:
+                named.setdefault(name, []).append(len(listing.entries))
+            listing.entries.append(
+                Entry(
+                    image_id=row.image_id,
+                    path=row.path,
+                    journal=row.image.journal,
+                    rights=row.image.rights,
+                )
+            )
+    for name, members in named.items():
+        _add_group(name, members, listing=listing)
 
 
 def measure_tables(source: Path) -> int:

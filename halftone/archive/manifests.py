@@ -116,14 +116,17 @@ class Manifest:
 
     def read_rows(self, *, archive: str, dates: DateReader | None = None) -> Iterator[Row]:
         """Yield all rows, good and rejected ones; see `read_manifest`."""
-        maker = RowMaker(
+        return self.make_maker(archive=archive, dates=dates).make_rows(self.read_fields())
+
+    def make_maker(self, *, archive: str, dates: DateReader | None = None) -> RowMaker:
+        """Return what makes records of the rows."""
+        return RowMaker(
             archive=archive,
             folder=self.table.path.parent.resolve(),
             describe_row=partial(describe_row, self.table.path),
             dates=dates or DateReader(habits=self.habits),
             columns=self.columns,
         )
-        return maker.make_rows(self.read_fields())
 
 
 def open_manifest(

@@ -13,7 +13,7 @@ import click
 
 from halftone.archive import records
 from halftone.archive.mapping import merge_maps, parse_map, read_map
-from halftone.archive.sources import Options, find_kind, open_source
+from halftone.archive.sources import KINDS, Options, find_kind, open_source
 from halftone.cli import output
 from halftone.cli.connecting import server_options
 from halftone.cli.page_scans import page_options, write_sheet
@@ -41,6 +41,12 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 @click.option(
     "--encoding",
     help="The manifest's encoding.  [default: UTF-8, UTF-16 or else Windows-1252, as the file is]",
+)
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice([kind.name for kind in KINDS]),
+    help="What DIR is, if it is not recognised.",
 )
 @click.option(
     "--map",
@@ -79,6 +85,7 @@ def import_(
     source: Path,
     archive: str | None,
     encoding: str | None,
+    kind: str | None,
     maps: tuple[str, ...],
     map_file: Path | None,
     loose_dates: bool,
@@ -92,6 +99,9 @@ def import_(
 
     DIR is the folder, or the manifest itself. JPEG, PNG, TIFF, WebP, GIF and BMP are read, of at
     most 32 MiB a file.
+
+    Exports of Omeka S (CSV, JSON-LD) and Tropy, BagIt bags, IIIF manifests and JSON of Chronicling
+    America are read as they are; their pictures lie in the same folder.
 
     A folder of page scans with METS, ALTO, PAGE XML or IIIF annotations beside them needs no
     manifest: each page becomes a record, and so does each picture on it. --pages imports scans
@@ -112,7 +122,9 @@ def import_(
         return
     rejected = rejected or _place_list(source, name="rejected.csv")
     columns = merge_maps(read_map(map_file) if map_file else None, parse_map(maps))
-    options = Options(encoding=encoding, columns=columns, loose_dates=loose_dates, pages=pages)
+    options = Options(
+        encoding=encoding, kind=kind, columns=columns, loose_dates=loose_dates, pages=pages
+    )
     with connect() as client:
         try:
             outcome = run_import(

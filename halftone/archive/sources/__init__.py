@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from halftone.archive.sources import bagit
+from halftone.archive.sources.chronicling import CHRONICLING
+from halftone.archive.sources.iiif import IIIF
 from halftone.archive.sources.manifest import MANIFEST
+from halftone.archive.sources.omeka import OMEKA
 from halftone.archive.sources.pages import PAGES as PAGES
 from halftone.archive.sources.source import Kind as Kind
 from halftone.archive.sources.source import Layout as Layout
 from halftone.archive.sources.source import Options as Options
 from halftone.archive.sources.source import PageOptions as PageOptions
 from halftone.archive.sources.source import Source as Source
+from halftone.archive.sources.tropy import TROPY
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-KINDS: Final[tuple[Kind, ...]] = (MANIFEST, PAGES)
-"""The kinds of sources, in the order in which they are tried."""
 
 
 def find_kind(path: Path) -> Kind | None:
@@ -45,5 +48,20 @@ def open_source(path: Path, *, archive: str, options: Options | None = None) -> 
         errors.InvalidArgument: The source as a whole cannot be used. Raised before the first row.
     """
     options = options or Options()
-    kind = PAGES if options.pages is not None else find_kind(path) or MANIFEST
+    if options.kind is not None:
+        kind = next((kind for kind in KINDS if kind.name == options.kind), None)
+        if kind is None:
+            names = ", ".join(kind.name for kind in KINDS)
+            raise errors.InvalidArgument(
+                f"{options.kind!r} is no kind of source; there are: {names}.", field="kind"
+            )
+    else:
+        kind = PAGES if options.pages is not None else find_kind(path) or MANIFEST
     return kind.open(path, archive=archive, options=options)
+
+
+KINDS: Final[tuple[Kind, ...]] = (
+    *(bagit.make_kind(open_source), OMEKA, TROPY, IIIF, CHRONICLING),
+    *(MANIFEST, PAGES),
+)
+"""The kinds of sources, in the order in which they are tried."""

@@ -51,6 +51,7 @@ class Options:
             Windows-1252, which `Source.remarks` tells.
         columns: Which columns of a table are the fields of records.
         loose_dates: Whether dates are read that are not EDTF; see `loose_dates`.
+        kind: The name of the kind of source that it is; None to find out.
         pages: How page scans are read. A folder is read as one of page scans if this is given, and
             otherwise only if it has descriptions of pages and no manifest.
     """
@@ -58,6 +59,7 @@ class Options:
     encoding: str | None = None
     columns: ColumnMap | None = None
     loose_dates: bool = False
+    kind: str | None = None
     pages: PageOptions | None = None
 
 

@@ -362,6 +362,12 @@ def describes(stored: Payload, fields: Payload) -> bool:
     return own == keep_show(stored, fields)
 
 
+def is_same(stored: Payload, new: Payload) -> bool:
+    """Return whether a stored payload has the picture and the fields of a new one."""
+    fields = {key: value for key, value in new.items() if key not in _OF_THE_PICTURE}
+    return bool(stored["sha256"] == new["sha256"]) and describes(stored, fields)
+
+
 def replace_fields(stored: Payload, fields: Payload) -> Payload:
     """Return a stored payload with new fields and a new update time.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from halftone.core import errors, telemetry
-from halftone.services.search.archive.payload import keep_show
+from halftone.services.search.archive.payload import is_same, keep_show
 from halftone.services.search.store.port import AnyOf, Filter, Payload, Point, Stored
 
 if TYPE_CHECKING:
@@ -47,6 +47,22 @@ class Draft:
     words: Words | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upserted:
+    """What became of records.
+
+    Attributes:
+        replaced: The ids of those that existed before, and were changed.
+        outdated: Those that were not stored, because the active version has changed since they were
+            embedded.
+        same: Those that existed just so.
+    """
+
+    replaced: set[uuid.UUID]
+    outdated: set[uuid.UUID]
+    same: set[uuid.UUID]
+
+
 class RecordWriter:
     """Changes records. Its calls block and must run in the thread for writes."""
 
@@ -68,23 +84,26 @@ class RecordWriter:
         """
         self._listeners.append(tell)
 
-    def upsert(self, drafts: Sequence[Draft]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
+    def upsert(self, drafts: Sequence[Draft]) -> Upserted:
         """Store records, and delete the picture bytes that they replaced.
 
         An existing record keeps its creation time, and its `show` if no other is given. Records
-        with the same bytes are marked `shared`.
-
-        Returns:
-            Two sets of ids: the records that existed before, and the records that were not stored,
-            because the active version has changed since they were embedded.
+        with the same bytes are marked `shared`. A record that has come to be just so, by another
+        import at the same time, is left alone.
         """
         collection = self._collections.active
         version = collection.model_version
         outdated = {draft.id for draft in drafts if version not in draft.vectors}
         drafts = [draft for draft in drafts if draft.id not in outdated]
+        replaced = collection.retrieve([draft.id for draft in drafts]) if drafts else {}
+        same = {
+            draft.id
+            for draft in drafts
+            if draft.id in replaced and is_same(replaced[draft.id].payload, draft.payload)
+        }
+        drafts = [draft for draft in drafts if draft.id not in same]
         if not drafts:
-            return set(), outdated
-        replaced = collection.retrieve([draft.id for draft in drafts])
+            return Upserted(replaced=set(), outdated=outdated, same=same)
         for draft in drafts:
             if draft.id in replaced:
                 stored = replaced[draft.id].payload
@@ -101,7 +120,7 @@ class RecordWriter:
         self._originals.drop_unused(
             {str(stored.payload["sha256"]) for stored in replaced.values()} - kept
         )
-        return set(replaced), outdated
+        return Upserted(replaced=set(replaced) - same, outdated=outdated, same=same)
 
     def _upsert_target(self, drafts: Sequence[Draft]) -> None:
         target = self._collections.target

@@ -139,6 +139,9 @@ class BatchImporter:
                         f"{entry.name} was changed by somebody else meanwhile; import it again.",
                         reason=CHANGED_MEANWHILE,
                     )
+                elif payloads.describes(stored.payload, entry.payload):
+                    # Another import has written the same meanwhile.
+                    entry.outcome = State.UNCHANGED
                 else:
                     new[stored.id] = payloads.replace_fields(stored.payload, entry.payload)
             if new:
@@ -153,14 +156,16 @@ class BatchImporter:
         pinned = [entry.sha256 for entry in entries]
         unused = set(pinned)
         updated: set[uuid.UUID] = set()
+        same: set[uuid.UUID] = set()
         outdated: set[uuid.UUID] = set()
 
         def commit() -> None:
-            replaced, left_out = self._writer.upsert(drafts)
-            updated.update(replaced)
-            outdated.update(left_out)
+            upserted = self._writer.upsert(drafts)
+            updated.update(upserted.replaced)
+            same.update(upserted.same)
+            outdated.update(upserted.outdated)
             unused.difference_update(
-                draft.payload["sha256"] for draft in drafts if draft.id not in left_out
+                draft.payload["sha256"] for draft in drafts if draft.id not in outdated
             )
 
         def release() -> None:
@@ -183,6 +188,8 @@ class BatchImporter:
         for entry in entries:
             if entry.is_open and entry.point_id not in outdated:
                 entry.outcome = State.UPDATED if entry.point_id in updated else State.CREATED
+                if entry.point_id in same:
+                    entry.outcome = State.UNCHANGED
         if outdated:
             # The active version changed after these were embedded.
             left = [entry for entry in entries if entry.is_open]

@@ -10,7 +10,7 @@ import pytest
 from halftone.core import errors, telemetry
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.holdings import Holdings
-from halftone.services.search.archive.record_writer import Draft
+from halftone.services.search.archive.record_writer import Draft, Upserted
 from halftone.services.search.store.port import Stored
 
 A, B = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -82,20 +82,37 @@ def draft(point_id, content, *, versions=("model/1", "model/2"), created=1):
     )
 
 
+def upserted(*, replaced=(), outdated=(), same=()):
+    return Upserted(replaced=set(replaced), outdated=set(outdated), same=set(same))
+
+
 def keep(holdings, content):
     # Not by `put`, which would ask for the true hash.
     holdings.blobs.put(CONTENTS[content], sha256=sha(content))
 
 
 def test_a_record_that_is_stored_again_keeps_its_creation_time(holdings):
-    assert holdings.writer.upsert([draft(A, "a")]) == (set(), set())
-    assert holdings.writer.upsert([draft(A, "a", created=2)]) == ({A}, set())
+    assert holdings.writer.upsert([draft(A, "a")]) == upserted()
+    assert holdings.writer.upsert([draft(A, "b", created=2)]) == upserted(replaced={A})
     assert holdings.collection.points[A]["create_time"] == 1
+
+
+def test_a_record_that_came_to_be_just_so_meanwhile_is_left_alone(holdings):
+    holdings.writer.upsert([draft(A, "a")])
+    told = []
+    holdings.writer.listen(told.extend)
+    assert holdings.writer.upsert([draft(A, "a", created=2)]) == upserted(same={A})
+    assert holdings.collection.points[A]["create_time"] == 1
+    assert told == []
+    again = draft(A, "a", created=2)
+    again.payload["caption"] = "new"
+    assert holdings.writer.upsert([again, draft(B, "a")]) == upserted(replaced={A})
+    assert sorted(told) == [A, B]
 
 
 def test_records_of_another_version_than_answers_are_not_stored(holdings):
     drafts = [draft(A, "a", versions=["model/2"]), draft(B, "b")]
-    assert holdings.writer.upsert(drafts) == (set(), {A})
+    assert holdings.writer.upsert(drafts) == upserted(outdated={A})
     assert holdings.collection.points.keys() == {B}
 
 

@@ -110,6 +110,20 @@ async def test_importing_again_changes_nothing_and_embeds_nothing(service):
     assert await stored(service, 3) == before
 
 
+async def test_two_imports_at_once_change_each_record_once(service):
+    requests = [record(number, caption=f"caption {number}") for number in range(10)]
+    answers = await asyncio.gather(*(service.add(*requests) for _ in range(3)))
+    for three in zip(*map(states, answers), strict=True):
+        assert sorted(three) == sorted([CREATED, UNCHANGED, UNCHANGED])
+    for number in range(10):
+        found = await stored(service, number)
+        assert found.update_time == found.create_time
+    changed = [record(number, caption="other") for number in range(10)]
+    answers = await asyncio.gather(*(service.add(*changed) for _ in range(3)))
+    for three in zip(*map(states, answers), strict=True):
+        assert sorted(three) == sorted([UPDATED, UNCHANGED, UNCHANGED])
+
+
 async def test_other_fields_are_written_without_embedding(service):
     await service.add(record(1, caption="old", date="1914"), record(2))
     before = await stored(service, 1)
