@@ -270,7 +270,11 @@ class TestDataset:
         assert group.links is None
         assert listing.entries[1].path.read_bytes() == fake.thumbnails[b]
         rows = list(
-            csv.DictReader(io.StringIO((tmp_path / "set" / "verdicts.csv").read_text(encoding="utf-8-sig"), newline=""))
+            csv.DictReader(
+                io.StringIO(
+                    (tmp_path / "set" / "verdicts.csv").read_text(encoding="utf-8-sig"), newline=""
+                )
+            )
         )
         assert [row["decision"] for row in rows] == [
             *("different", "unsure", "different", "same", "same"),
