@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from halftone.archive.pages import alto, iiif, markup, mets, page_xml
+from halftone.archive.pages.descriptive import Description
 from halftone.archive.pages.model import Issue, Page
 from halftone.archive.pages.survey import IMAGE_SUFFIXES
 from halftone.core import errors, files
@@ -38,6 +39,7 @@ _PARTS: Final = re.compile(
     r"png|default|max|master|ocr-?master|viewing|access|derivatives?)([-_ ]?files)?",
     re.IGNORECASE,
 )
+_UNKNOWN: Final = Description()
 _AT_ONCE: Final = 200  # descriptions that are held in memory, where a folder has many
 
 
@@ -335,9 +337,9 @@ def _read_rest(tree: _Tree) -> Iterator[Issue]:
     for home, paths in _group(tree.jsons, tree=tree):
         for path in paths:
             notes = []
-            pages, title = _read_annotations(path, tree=tree, notes=notes)
+            pages, known = _read_annotations(path, tree=tree, notes=notes)
             if pages or notes:
-                yield _make_issue(home, pages=pages, tree=tree, notes=notes, title=title)
+                yield _make_issue(home, pages=pages, tree=tree, notes=notes, known=known)
     for home, images in _group([path for path in tree.images if path not in tree.taken], tree=tree):
         bare = []
         for image in images:
@@ -364,28 +366,32 @@ def _make_issue(
     pages: list[Page],
     tree: _Tree,
     notes: list[str],
-    title: str = "",
+    known: Description = _UNKNOWN,
     start: int = 1,
 ) -> Issue:
     languages = (page.language for page in pages)
     return Issue(
         id=tree.place(home),
-        title=title,
+        title=known.title,
+        date=known.date,
+        rights=known.rights,
         language=next(filter(None, languages), ""),
         pages=tuple(_number(pages, start=start)),
         notes=tuple(notes),
     )
 
 
-def _read_annotations(path: Path, *, tree: _Tree, notes: list[str]) -> tuple[list[Page], str]:
-    """Return the pages that IIIF annotations describe, and the title of their manifest."""
+def _read_annotations(
+    path: Path, *, tree: _Tree, notes: list[str]
+) -> tuple[list[Page], Description]:
+    """Return the pages that IIIF annotations describe, and what their manifest says."""
     try:
         document: Any = iiif.load(path)
     except errors.InvalidArgument as error:
         notes.append(error.message)
-        return [], ""
+        return [], _UNKNOWN
     if not iiif.is_annotation(document):
-        return [], ""
+        return [], _UNKNOWN
     pages = []
     described = iiif.parse(document)
     for page in described:
@@ -395,4 +401,4 @@ def _read_annotations(path: Path, *, tree: _Tree, notes: list[str]) -> tuple[lis
         if image is not None:
             tree.take(image, home=_find_home(path.parent))
             pages.append(dataclasses.replace(page, image=image, description=path))
-    return pages, iiif.read_label(document)
+    return pages, iiif.describe(document)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from halftone.archive.pages.descriptive import Description
 from halftone.archive.pages.model import Block, Box, Kind, Page
-from halftone.archive.pages.vocabulary import classify
+from halftone.archive.pages.vocabulary import classify, read_date
 from halftone.core import errors
 
 if TYPE_CHECKING:
@@ -218,10 +219,25 @@ def _in_pixels(
             )
 
 
-def read_label(document: object) -> str:
-    """Return the label of a manifest; empty if it has none."""
-    label = document.get("label") if isinstance(document, dict) else None
-    while isinstance(label, list | dict):
-        values = list(label.values()) if isinstance(label, dict) else label
-        label = values[0] if values else ""
-    return str(label or "").strip() if _kind(document) == "manifest" else ""
+def describe(document: object) -> Description:
+    """Return what a manifest says of the whole: its label, `navDate` and rights."""
+    if not isinstance(document, dict) or _kind(document) != "manifest":
+        return Description()
+    rights = document.get("rights") or document.get("license") or ""
+    return Description(
+        title=_read_words(document.get("label")),
+        date=read_date(str(document.get("navDate") or "")),
+        rights=rights if isinstance(rights, str) else "",
+    )
+
+
+def _read_words(words: object) -> str:
+    """Return the first text of a label, in whatever language and version it is written."""
+    for _ in range(_MAX_DEPTH):
+        if isinstance(words, dict):
+            words = words.get("@value") or next(iter(words.values()), "")
+        elif isinstance(words, list):
+            words = next(iter(words), "")
+        else:
+            break
+    return words.strip() if isinstance(words, str) else ""

@@ -160,6 +160,7 @@ OLD_PAGE_XML = Profile(
 IIIF_3 = Profile(
     name="iiif-3",
     journal="The Graphic",
+    date="1914-08-22",
     scans={"page-1.jpg": (800, 1200)},
     pictures={
         "page-1/pic1": Expected(region=(100, 100, 400, 300), caption="The ship", found_by="iiif"),

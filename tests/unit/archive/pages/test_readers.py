@@ -188,3 +188,11 @@ def test_json_that_is_none_or_nested_too_deeply(tmp_path):
     for text in ("{", "[" * 100_000, json.dumps("x")):
         path.write_text(text)
         assert not iiif.is_annotation(iiif.load(path))
+
+
+def test_what_manifests_say_of_the_whole():
+    second = {"@type": "sc:Manifest", "label": [{"@value": "Die Woche", "@language": "de"}]}
+    assert iiif.describe({**second, "license": "http://x/y"}).title == "Die Woche"
+    assert iiif.describe({**second, "license": "http://x/y"}).rights == "http://x/y"
+    assert iiif.describe({"type": "Manifest", "label": {"none": []}, "navDate": 3}).title == ""
+    assert iiif.describe([]).title == iiif.describe({"type": "Canvas", "label": "x"}).title == ""
