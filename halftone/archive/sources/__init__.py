@@ -28,9 +28,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def find_kind(path: Path) -> Kind | None:
-    """Return the kind of source that a file or folder is; None if it is none."""
-    return next((kind for kind in KINDS if kind.recognise(path)), None)
+def find_kind(path: Path, *, opens_pictures: bool = True) -> Kind | None:
+    """Return the kind of source that a file or folder is; None if it is none.
+
+    Args:
+        path: The file or folder.
+        opens_pictures: Whether pictures may be decoded in this process, see `Options`.
+    """
+    kinds = (kind for kind in KINDS if opens_pictures or not kind.opens_pictures)
+    return next((kind for kind in kinds if kind.recognise(path)), None)
 
 
 def open_source(path: Path, *, archive: str, options: Options | None = None) -> Source:
@@ -56,7 +62,8 @@ def open_source(path: Path, *, archive: str, options: Options | None = None) -> 
                 f"{options.kind!r} is no kind of source; there are: {names}.", field="kind"
             )
     else:
-        kind = PAGES if options.pages is not None else find_kind(path) or MANIFEST
+        found = find_kind(path, opens_pictures=options.opens_pictures)
+        kind = PAGES if options.pages is not None else found or MANIFEST
     return kind.open(path, archive=archive, options=options)
 
 

@@ -68,7 +68,9 @@ def open_pages(path: Path, *, archive: str, options: Options) -> Source:
     )
 
 
-PAGES: Final = SourceKind(name="pages", recognise=recognise_pages, open=open_pages)
+PAGES: Final = SourceKind(
+    name="pages", recognise=recognise_pages, open=open_pages, opens_pictures=True
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class Options:
         kind: The name of the kind of source that it is; None to find out.
         pages: How page scans are read. A folder is read as one of page scans if this is given, and
             otherwise only if it has descriptions of pages and no manifest.
+        opens_pictures: Whether pictures may be decoded in this process. A service that reads what
+            strangers send says no; kinds that need it are then no sources.
     """
 
     encoding: str | None = None
@@ -61,6 +63,7 @@ class Options:
     loose_dates: bool = False
     kind: str | None = None
     pages: PageOptions | None = None
+    opens_pictures: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,7 @@ class Kind:
         name: Its name for people and options, for example `manifest`.
         recognise: Returns whether a file or a folder is one, by a quick look. It must not raise
             because of what it finds.
+        opens_pictures: Whether its rows come from decoded pictures.
         open: Opens a source. It is called as `open(path, archive=…, options=…)`, and raises
             `errors.InvalidArgument` if the source as a whole cannot be used.
     """
@@ -106,3 +110,4 @@ class Kind:
     name: str
     recognise: Callable[[Path], bool]
     open: Callable[..., Source]
+    opens_pictures: bool = False

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PATH: Final = 400
 _CHUNK: Final = 1 << 20
+# What strangers send is not decoded in this process: page scans come in as plain files.
+_OPTIONS: Final = sources.Options(opens_pictures=False)
 
 
 def check_path(name: str) -> PurePosixPath:
@@ -140,11 +142,11 @@ def read_records(folder: Path, *, archive: str) -> Iterator[Row | NewImage]:
     if len(inner) == 1 and inner[0].is_dir():
         folder = inner[0]
     if _has_manifest(folder):
-        yield from sources.open_source(folder, archive=archive).rows
+        yield from sources.open_source(folder, archive=archive, options=_OPTIONS).rows
         return
     by_manifest = [path for path in sorted(files.subdirectories(folder)) if _has_manifest(path)]
     for path in by_manifest:
-        yield from sources.open_source(path, archive=archive).rows
+        yield from sources.open_source(path, archive=archive, options=_OPTIONS).rows
     others = [
         path
         for path in files.files_below(folder)
@@ -160,7 +162,4 @@ def read_records(folder: Path, *, archive: str) -> Iterator[Row | NewImage]:
 
 
 def _has_manifest(folder: Path) -> bool:
-    # The pictures on page scans are cut out by whoever reads them, and what strangers send is not
-    # decoded in this process: their scans are imported as the other files are.
-    kinds = (kind for kind in sources.KINDS if kind is not sources.PAGES)
-    return any(kind.recognise(folder) for kind in kinds)
+    return sources.find_kind(folder, opens_pictures=False) is not None

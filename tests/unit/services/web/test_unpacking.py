@@ -359,3 +359,12 @@ def test_page_scans_of_strangers_are_not_decoded_here(tmp_path):
         "issue_mets.xml",
     }
     assert not any(callable(record.content) for record in records)
+
+
+def test_nor_are_those_in_a_bag(tmp_path):
+    bag = tmp_path / "bag"
+    BNF.write(bag / "data")
+    (bag / "bagit.txt").write_text("BagIt-Version: 1.0\n")
+    (bag / "manifest-md5.txt").write_text("")
+    with pytest.raises(errors.InvalidArgument, match="holds none"):
+        list(import_files.read_records(bag.parent, archive="press"))
