@@ -19,6 +19,7 @@ from halftone.cli.terminal.failures import needs_extra
 from halftone.cli.terminal.progress import Counter
 from halftone.client import Client, Filter, ImageRecord, Search
 from halftone.core import errors
+from halftone.core.settings import read_max_pixels
 from halftone.imaging import images
 from halftone.rendering import contact_sheet
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 HITS: Final = 6
 _SAMPLE_SIDE: Final = 640
-_MAX_PIXELS: Final = 200_000_000
 # The number of pictures of an unknown archive that are searched by, to find some worth showing.
 _CANDIDATES: Final = 192
 _BATCH: Final = 64
@@ -331,7 +331,7 @@ def _read_original(folder: Path, *, archive: str, name: str) -> Image.Image:
 
 
 def _decode(path: Path) -> Image.Image:
-    return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS)
+    return images.decode(path.read_bytes(), max_pixels=read_max_pixels())
 
 
 def _interrupt(*_: object) -> None:

@@ -21,7 +21,8 @@ from halftone.cli.options import (
     read_filter,
 )
 from halftone.core import wire
-from halftone.imaging import images, tiff
+from halftone.imaging import images
+from halftone.imaging.formats import tiff_pages
 from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _describe_pages(query: Query) -> list[str]:
     # The client says what is wrong with a file that cannot be read.
     with contextlib.suppress(OSError):
         if isinstance(query, Path) and query.stat().st_size <= wire.MAX_IMAGE_BYTES:
-            pages = tiff.count_pages(query.read_bytes())
+            pages = tiff_pages.count_pages(query.read_bytes())
             if pages > 1:
                 return [f"{query} has {pages} pages; only the first is searched by."]
     return []

@@ -89,8 +89,27 @@ class ServerSettings(BaseSettings):
     """The most streams (imports, watches) open at a time. They do not count as calls."""
 
 
+class PictureSettings(BaseSettings):
+    """Settings that decide which pictures are read (`HALFTONE_…`), by every service and command."""
+
+    model_config = _config("HALFTONE_")
+
+    max_pixels: int = Field(default=400_000_000, ge=1)
+    """The most pixels of a picture. Larger ones are refused by their header, before decoding, as
+    are those that take more than 5 bytes of memory for each of so many pixels: 2 GB."""
+
+
+def read_max_pixels() -> int:
+    """Return the most pixels of a picture, as the environment says now."""
+    return PictureSettings().max_pixels
+
+
 class DecodingSettings(BaseSettings):
     """Settings of the processes that decode pictures, each under the service's own prefix."""
+
+    max_pixels: int = Field(default_factory=read_max_pixels, ge=1)
+    """Larger pictures are refused by their header, before decoding. By default, HALFTONE_MAX_PIXELS
+    says so for all services."""
 
     decode_processes: int = Field(default=0, ge=0)
     """Processes that decode pictures; 0 means one per core."""
@@ -231,8 +250,6 @@ class EmbedderSettings(ServerSettings, DecodingSettings):
     """The most items that wait for the device. Further ones are refused with RESOURCE_EXHAUSTED."""
     max_queue_bytes: int = Field(default=256 * MIB, ge=1)
     """The most bytes of images that wait for the device, counted before decoding."""
-    max_pixels: int = Field(default=100_000_000, ge=1)
-    """Larger images are refused by their header, before decoding."""
     max_image_bytes: int = Field(default=32 * MIB, ge=1)
     """Images with more bytes are refused. No message carries an image of more than 32 MiB."""
     max_models: int = Field(default=4, ge=2)
@@ -282,8 +299,6 @@ class SearchSettings(ServerSettings, DecodingSettings):
     """The number of records that an import embeds and stores together."""
     import_window: int = Field(default=4, ge=1)
     """The most batches of one import that are under way at a time."""
-    max_pixels: int = Field(default=100_000_000, ge=1)
-    """Larger images are refused by their header, before decoding."""
     max_image_bytes: int = Field(default=32 * MIB, ge=1)
     """Images with more bytes are refused. No message carries an image of more than 32 MiB."""
     import_patience_seconds: float = Field(default=60.0, ge=0)
@@ -445,8 +460,6 @@ class WebSettings(ServerSettings, DecodingSettings):
     """The most bytes of dropped pictures; the ones not looked at for longest go first."""
     max_image_bytes: int = Field(default=32 * MIB, ge=1, le=32 * MIB)
     """Larger pictures are refused while they arrive."""
-    max_pixels: int = Field(default=100_000_000, ge=1)
-    """Larger pictures are refused by their header, before decoding."""
     max_concurrent_searches: int = Field(default=8, ge=1)
     """The most searches and comparisons of the page that run at a time."""
     max_waiting_searches: int = Field(default=8, ge=0)

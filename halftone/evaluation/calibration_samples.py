@@ -21,6 +21,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from halftone.core import errors
+from halftone.core.settings import read_max_pixels
 from halftone.evaluation.calibration import CalibrationSample, fit
 from halftone.evaluation.corrections import correct
 from halftone.evaluation.pairs import compare_pictures
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_MAX_PIXELS: Final = 100_000_000
 _WITHOUT_MATCH: Final = 0.3
 _AREAS: Final = (1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.25, 0.15)
 """Shares of a picture that simulated queries keep."""
@@ -305,7 +305,9 @@ def read_picture(path: Path) -> Image.Image:
     Raises:
         errors.ImageRejected: The file cannot be used; see `images.decode`.
     """
-    return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS, target=1024, luminance=True)
+    return images.decode(
+        path.read_bytes(), max_pixels=read_max_pixels(), target=1024, luminance=True
+    )
 
 
 def _make_sample(

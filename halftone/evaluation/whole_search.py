@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from halftone.core.settings import read_max_pixels
 from halftone.imaging import images, layout
 from halftone.imaging.orientations import orientations
 from halftone.matching.features import SIDE
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.probability import Calibration
 
-_MAX_PIXELS: Final = 100_000_000
 _PAGE: Final = layout.SIDE * 2 // 3
 _THREADS: Final = 2
 # The order of a search puts what was compared and is likely before everything else.
@@ -142,8 +142,8 @@ def make_fingerprints(
 def _make_fingerprint(path: Path) -> Fingerprint:
     content = path.read_bytes()
     full = images.size(content)
-    image = images.decode(content, max_pixels=_MAX_PIXELS, target=SIDE, luminance=True)
+    image = images.decode(content, max_pixels=read_max_pixels(), target=SIDE, luminance=True)
     page = image
     if max(image.size) < min(layout.SIDE, max(full)):
-        page = images.decode(content, max_pixels=_MAX_PIXELS, target=_PAGE, luminance=True)
+        page = images.decode(content, max_pixels=read_max_pixels(), target=_PAGE, luminance=True)
     return fingerprint(image, full_size=full, page=page)

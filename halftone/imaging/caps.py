@@ -13,6 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone.imaging import directories
+from halftone.imaging.formats import heif, jpeg2000
 from halftone.imaging.needs import refuse
 
 if TYPE_CHECKING:
@@ -246,4 +247,7 @@ _CHECKS: Final[dict[str, Callable[[bytes], int]]] = {
     "WebP": _check_webp,
     "GIF": _check_gif,
     "TIFF": _check_tiff,
+    "JPEG 2000": jpeg2000.check,
+    "AVIF": heif.check,
+    "HEIC": heif.check,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from halftone.imaging import tiff
+from halftone.imaging.formats import tiff
 from halftone.imaging.needs import refuse
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Read what an image file says before it is decoded: its kind, its canvas, where it ends.
 
-How the directories of a TIFF are read is in `tiff`.
+How the directories of a TIFF are read is in `tiff`, and the headers of JPEG 2000, AVIF and HEIC in
+`jpeg2000` and `heif`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from halftone.imaging import tiff
+from halftone.imaging.formats import heif, jpeg2000, tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,7 @@ _SIGNATURES: Final[tuple[tuple[bytes, str], ...]] = (
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
     (b"BM", "BMP"),
+    *((prefix, jpeg2000.KIND) for prefix in jpeg2000.SIGNATURES),
 )
 # Formats that people do hand in; naming them in the refusal saves a search.
 _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
@@ -27,8 +29,6 @@ _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
     (b"%!PS", "PostScript"),
     (b"\xc5\xd0\xd3\xc6", "PostScript"),
     (b"8BPS", "Photoshop"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
     (b"AT&TFORM", "DjVu"),
@@ -38,11 +38,13 @@ _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
 
 
 def kind_of(content: bytes) -> str:
-    """Return the format by its first bytes: JPEG, PNG, TIFF, WebP, GIF, BMP, or an empty string."""
+    """Return the format by its first bytes, as `formats.FORMATS` names it, or an empty string."""
     for prefix, name in _SIGNATURES:
         if content.startswith(prefix):
             return name
-    return "WebP" if content.startswith(b"RIFF") and content[8:12] == b"WEBP" else ""
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "WebP"
+    return heif.find_kind(content)
 
 
 def is_cut_signature(content: bytes) -> bool:
@@ -56,7 +58,7 @@ def foreign_kind(content: bytes) -> str:
         if content.startswith(prefix):
             return name
     if content[4:8] == b"ftyp":
-        return "AVIF or HEIF" if content[8:12] in (b"avif", b"avis", b"heic", b"mif1") else "Video"
+        return "HEIF" if content[8:12] in (b"mif1", b"msf1") else "Video"
     head = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith(b"<svg") or (head.startswith(b"<?xml") and b"<svg" in head):
         return "SVG"
@@ -88,7 +90,9 @@ def webp_canvas(content: bytes) -> tuple[int, int] | None:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def ends_early(kind: str, content: bytes, *, parts: Iterable[tuple[int, int]]) -> bool:
+def ends_early(  # noqa: PLR0911 - one for each format
+    kind: str, content: bytes, *, parts: Iterable[tuple[int, int]]
+) -> bool:
     """Return whether a file that could not be decoded was cut off: whether its end is missing.
 
     Args:
@@ -107,6 +111,10 @@ def ends_early(kind: str, content: bytes, *, parts: Iterable[tuple[int, int]]) -
             return len(content) < int.from_bytes(content[4:8], "little") + 8
         case "BMP":
             return len(content) < int.from_bytes(content[2:6], "little")
+        case "AVIF" | "HEIC":
+            return heif.ends_early(content)
+        case jpeg2000.KIND:
+            return jpeg2000.ends_early(content)
         case _:
             return tiff.ends_in_directory(content) or any(
                 start + length > len(content) for start, length in parts

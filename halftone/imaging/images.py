@@ -9,61 +9,60 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from PIL import (
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from halftone.core import errors, wire
-from halftone.imaging import caps, conversion, headers, needs, tiff
-from halftone.imaging.conversion import Region as Region
+from halftone.imaging import caps, headers
+from halftone.imaging.formats import tiff_pages
+from halftone.imaging.opening import FORMATS
+from halftone.imaging.reasons import (
+    ANIMATED,
+    CORRUPT,
+    EMPTY,
+    NOT_AN_IMAGE,
+    REGION_OUTSIDE,
+    TOO_EXPENSIVE,
+    TOO_MANY_BYTES,
+    TOO_MANY_PIXELS,
+    TOO_SMALL,
+    TRUNCATED,
+    UNSUPPORTED_FORMAT,
+)
+from halftone.imaging.sources import Source
+from halftone.imaging.strips import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from PIL import ImageFile
-
     from halftone.imaging.needs import Reserve
 
-FORMATS: Final = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP")
-"""The formats that `decode` reads."""
+__all__ = [
+    "ANIMATED",
+    "CORRUPT",
+    "EMPTY",
+    "FORMATS",
+    "MIN_SIDE",
+    "NOT_AN_IMAGE",
+    "REGION_OUTSIDE",
+    "TOO_EXPENSIVE",
+    "TOO_MANY_BYTES",
+    "TOO_MANY_PIXELS",
+    "TOO_SMALL",
+    "TRUNCATED",
+    "UNSUPPORTED_FORMAT",
+    "Decoded",
+    "Region",
+    "check",
+    "decode",
+    "decode_sized",
+    "encode",
+    "make_thumbnail",
+    "size",
+    "thumbnail",
+]
 
 MIN_SIDE: Final = 8
 """The smallest side in pixels. A smaller picture or region has no content to compare."""
-
-EMPTY: Final = "EMPTY"
-NOT_AN_IMAGE: Final = "NOT_AN_IMAGE"
-UNSUPPORTED_FORMAT: Final = "UNSUPPORTED_FORMAT"
-TRUNCATED: Final = "TRUNCATED"
-CORRUPT: Final = "CORRUPT"
-TOO_MANY_BYTES: Final = "TOO_MANY_BYTES"
-TOO_MANY_PIXELS: Final = "TOO_MANY_PIXELS"
-TOO_SMALL: Final = "TOO_SMALL"
-ANIMATED: Final = "ANIMATED"
-REGION_OUTSIDE: Final = "REGION_OUTSIDE"
-TOO_EXPENSIVE: Final = needs.TOO_EXPENSIVE
-
-# Pillow's factories are called directly: `Image.open` would try every plugin that anyone in the
-# process has imported, and apply the process-wide pixel limit.
-_FACTORIES: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
-    "JPEG": JpegImagePlugin.jpeg_factory,
-    "PNG": PngImagePlugin.PngImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "WebP": WebPImagePlugin.WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
-# What Pillow, the conversion and a copy take at a time.
-_BYTES_PER_PIXEL: Final = 12
 
 
 def decode(
@@ -82,9 +81,10 @@ def decode(
         content: An encoded image, one of `FORMATS`.
         max_pixels: Larger pictures are refused by their header.
         max_bytes: Larger files are refused. None: no limit.
-        target: The side in pixels that the caller will scale to. A JPEG is then decoded at 1/2,
-            1/4 or 1/8 of its size as long as the shorter side of what is returned stays at or
-            above it, which is several times faster. None: full size.
+        target: The side in pixels that the caller will scale to. A JPEG or JPEG 2000 is then
+            decoded at 1/2, 1/4 or 1/8 of its size (JPEG 2000: as far as it can be) as long as the
+            shorter side of what is returned stays at or above it, which is several times faster.
+            None: full size.
         region: Return only this part, given in pixels of the picture in its full size, whatever
             `target` is.
         luminance: Return mode "L" also for a colour picture; a JPEG's colour planes are then not
@@ -94,7 +94,7 @@ def decode(
 
     Returns:
         An image of mode "L" (grey) or "RGB", 8 bit. 16-bit, 32-bit and float samples are scaled,
-        not clipped; alpha is composited on white.
+        not clipped; alpha is composited on white, white drawings on black.
 
     Raises:
         errors.ImageRejected: The picture is refused; the `reason` is one of this module's
@@ -138,11 +138,8 @@ def decode_sized(
             f"The image file {wire.describe_excess(len(content), limit=max_bytes)}.",
             reason=TOO_MANY_BYTES,
         )
-    kind = _kind(content)
-    extra = caps.check(kind, content)
-    picture = _open(content, kind=kind, max_pixels=max_pixels)
-    orientation = _orientation(picture, kind=kind, content=content)
-    full = _upright(picture.size, orientation)
+    source = Source(content, max_pixels=max_pixels)
+    full = source.full_size
     if min(full) < MIN_SIDE:
         raise errors.ImageRejected(
             f"The picture has {full[0]} x {full[1]} pixels; each side needs {MIN_SIDE}.",
@@ -150,27 +147,16 @@ def decode_sized(
         )
     if region is not None:
         _check_region(region, size=full)
-    try:
-        _check_animation(picture, kind=kind)
-        scale = _reduce(picture, target=target, region=region, luminance=luminance)
-        inverted = conversion.is_white_zero(picture)
-        # The region of a reduced picture is what its pixels cover. It stays at or above `target`,
-        # so the rounding is smaller than what scaling to `target` can show.
-        part = None if region is None else _scale_region(region, full=full, scale=scale)
-        memory = extra + _measure(picture, kind=kind)
-        need = needs.Need(full[0] * full[1], memory)
-        with contextlib.nullcontext() if reserve is None else reserve(need):
-            picture.load()
-            image = conversion.convert(
-                picture, orientation, inverted=inverted, part=part, luminance=luminance
-            )
-            return Decoded(image, full)
-    except errors.HalftoneError:
-        raise
-    except MemoryError:
-        raise needs.too_much_memory() from None
-    except Exception as error:  # Pillow's decoders raise anything on damaged files
-        raise _rejection(error, kind=kind, content=content, picture=picture) from error
+    source.refuse_animation()
+    shorter = min(full) if region is None else min(region.width, region.height)
+    wanted = 1 if target is None else shorter // max(1, target)
+    divisor = source.reduce(wanted, luminance=luminance)
+    # The region of a reduced picture is what its pixels cover. It stays at or above `target`, so
+    # the rounding is smaller than what scaling to `target` can show.
+    part = None if region is None else _scale_region(region, full=full, scale=divisor)
+    need = source.measure(luminance=luminance)
+    with contextlib.nullcontext() if reserve is None else reserve(need):
+        return Decoded(source.decode(part=part, luminance=luminance), full)
 
 
 def check(content: bytes) -> None:
@@ -182,7 +168,8 @@ def check(content: bytes) -> None:
     Raises:
         errors.ImageRejected: The file has too many of something (`TOO_EXPENSIVE`).
     """
-    caps.check(headers.kind_of(content), content)
+    kind = headers.kind_of(content)
+    caps.check(kind, tiff_pages.choose(content) if kind == "TIFF" else content)
 
 
 def size(content: bytes) -> tuple[int, int]:
@@ -191,10 +178,7 @@ def size(content: bytes) -> tuple[int, int]:
     Raises:
         errors.ImageRejected: The header cannot be read. A damaged body goes unnoticed.
     """
-    kind = _kind(content)
-    caps.check(kind, content)
-    picture = _open(content, kind=kind, max_pixels=None)
-    return _upright(picture.size, _orientation(picture, kind=kind, content=content))
+    return Source(content, max_pixels=None).full_size
 
 
 def make_thumbnail(
@@ -252,64 +236,6 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _kind(content: bytes) -> str:
-    """Return the format by the file's first bytes."""
-    if not content:
-        raise errors.ImageRejected("The image file is empty.", reason=EMPTY)
-    kind = headers.kind_of(content)
-    if kind:
-        return kind
-    if headers.is_cut_signature(content):
-        raise errors.ImageRejected("The image file ends within its header.", reason=TRUNCATED)
-    foreign = headers.foreign_kind(content)
-    if foreign:
-        raise errors.ImageRejected(
-            f"{foreign} files are not supported; use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
-            reason=UNSUPPORTED_FORMAT,
-            metadata={"format": foreign},
-        )
-    raise errors.ImageRejected("The file is not an image.", reason=NOT_AN_IMAGE)
-
-
-def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.ImageFile:
-    """Read the header of a picture without its pixels."""
-    _silence_pillow()
-    if kind == "WebP" and max_pixels is not None:
-        # Its decoder allocates the canvas when it is created.
-        canvas = headers.webp_canvas(content)
-        if canvas is not None:
-            _check_pixels(canvas, limit=max_pixels)
-    try:
-        if kind == "TIFF" and tiff.is_big_endian_big(content):
-            content = tiff.make_classic(content)
-        picture = _FACTORIES[kind](io.BytesIO(content))
-    except MemoryError:
-        raise needs.too_much_memory() from None
-    except Exception as error:  # Pillow's parsers raise anything on damaged files
-        raise _rejection(error, kind=kind, content=content, picture=None) from error
-    if max_pixels is not None:
-        _check_pixels(picture.size, limit=max_pixels)
-    return picture
-
-
-def _silence_pillow() -> None:
-    # Pillow's warnings are either harmless here (odd metadata) or raised as a refusal. Adding the
-    # filter again is idempotent, and it must be added again wherever warnings were reset;
-    # `catch_warnings` is not thread-safe.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-def _check_pixels(dimensions: tuple[int, int], *, limit: int) -> None:
-    width, height = dimensions
-    if width * height > limit:
-        raise errors.ImageRejected(
-            f"The picture has {width} x {height} = {width * height:,} pixels; the limit is "
-            f"{limit:,}.",
-            reason=TOO_MANY_PIXELS,
-            metadata={"width": str(width), "height": str(height)},
-        )
-
-
 def _check_region(region: Region, *, size: tuple[int, int]) -> None:
     x, y, width, height = region
     inside = x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]
@@ -328,97 +254,10 @@ def _check_region(region: Region, *, size: tuple[int, int]) -> None:
         )
 
 
-def _check_animation(picture: ImageFile.ImageFile, *, kind: str) -> None:
-    # The pages of a TIFF and the views of an MPO are frames to Pillow, too.
-    if kind in ("PNG", "WebP", "GIF") and getattr(picture, "is_animated", False):
-        raise errors.ImageRejected("The picture is animated.", reason=ANIMATED)
-
-
-def _reduce(
-    picture: ImageFile.ImageFile, *, target: int | None, region: Region | None, luminance: bool
-) -> int:
-    """Ask the JPEG decoder for the smallest size that serves; return the divisor it takes."""
-    shorter = min(picture.size) if region is None else min(region.width, region.height)
-    wanted = 1 if target is None else shorter // max(1, target)
-    scale = max(step for step in (1, 2, 4, 8) if step <= max(1, wanted))
-    width, height = picture.size
-    reduced = (max(1, width // scale), max(1, height // scale))
-    drafted = picture.draft("L" if luminance else None, reduced)
-    return 1 if drafted is None else scale
-
-
-def _measure(picture: ImageFile.ImageFile, *, kind: str) -> int:
-    """Return the most bytes that decoding and converting a picture takes."""
-    memory = _BYTES_PER_PIXEL * picture.width * picture.height
-    if kind == "WebP":
-        memory += 8 * picture.width * picture.height
-    return memory
-
-
 def _scale_region(region: Region, *, full: tuple[int, int], scale: int) -> Region:
-    # libjpeg rounds sizes up.
+    # libjpeg rounds sizes up; OpenJPEG does, or Pillow to the nearest number.
     width, height = -(-full[0] // scale), -(-full[1] // scale)
     left, top = region.x // scale, region.y // scale
     right = min(width, -(-(region.x + region.width) // scale))
     bottom = min(height, -(-(region.y + region.height) // scale))
     return Region(left, top, right - left, bottom - top)
-
-
-def _upright(dimensions: tuple[int, int], orientation: int) -> tuple[int, int]:
-    width, height = dimensions
-    return (height, width) if orientation >= 5 else (width, height)  # noqa: PLR2004  # EXIF: 5 to 8 are turned by 90 degrees
-
-
-def _orientation(picture: ImageFile.ImageFile, *, kind: str, content: bytes) -> int:
-    """Return EXIF's orientation, 1 to 8, without decoding; upright if metadata are damaged."""
-    try:
-        if kind in ("GIF", "BMP", "TIFF"):
-            return 1  # Pillow turns a TIFF itself, and its header's size is upright already
-        if kind == "PNG":
-            # Pillow would decode the whole picture to find metadata behind it.
-            exif = Image.Exif()
-            exif.load(headers.png_exif(content))
-        else:
-            exif = picture.getexif()
-        value = exif.get(ExifTags.Base.Orientation, 1)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004  # EXIF's range
-    except Exception:  # noqa: BLE001  # Pillow's parsers raise anything on damaged metadata
-        return 1
-
-
-def _rejection(
-    error: Exception, *, kind: str, content: bytes, picture: ImageFile.ImageFile | None
-) -> errors.ImageRejected:
-    text = str(error).lower()
-    if isinstance(error, Image.DecompressionBombError):
-        return errors.ImageRejected("The picture has too many pixels.", reason=TOO_MANY_PIXELS)
-    if kind == "TIFF" and "unknown pixel mode" in text:
-        return errors.ImageRejected(
-            "This kind of TIFF (its sample format or number of bits) is not supported.",
-            reason=UNSUPPORTED_FORMAT,
-            metadata={"format": kind},
-        )
-    if headers.ends_early(kind, content, parts=_tiff_parts(picture)):
-        return errors.ImageRejected(
-            f"The {kind} file is truncated: its end is missing.", reason=TRUNCATED
-        )
-    return errors.ImageRejected(f"The {kind} file is damaged.", reason=CORRUPT)
-
-
-def _tiff_parts(picture: ImageFile.ImageFile | None) -> Iterator[tuple[int, int]]:
-    base = ExifTags.Base
-    for starts, lengths in (
-        (base.StripOffsets, base.StripByteCounts),
-        (base.TileOffsets, base.TileByteCounts),
-    ):
-        yield from zip(_numbers(picture, starts), _numbers(picture, lengths), strict=False)
-
-
-def _numbers(picture: ImageFile.ImageFile | None, tag: int) -> tuple[int, ...]:
-    """Return the numbers of a tag; none if it holds something else, as in a damaged file."""
-    try:
-        value = getattr(picture, "tag_v2", {}).get(tag, ())
-    except Exception:  # noqa: BLE001 - Pillow's parsers raise anything on damaged metadata
-        return ()
-    values = value if isinstance(value, tuple) else (value,)
-    return values if all(isinstance(each, int) for each in values) else ()

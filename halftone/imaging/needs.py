@@ -7,14 +7,17 @@ import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from halftone.core import errors
+from halftone.imaging.reasons import TOO_EXPENSIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-TOO_EXPENSIVE: Final = "TOO_EXPENSIVE"
-"""The picture takes more memory or time to decode than a picture of its size may take."""
-
+BYTES_PER_PIXEL: Final = 5
+"""Bytes for each pixel of the largest picture that is read: what one of them may take. Colours take
+four and their copy in grey one, so that 400 million pixels take 2 GB."""
+_LEAST_BYTES: Final = 512 << 20
+"""Bytes that every picture may take, however low the limit of pixels is."""
 _SLICE: Final = 0.1
 """Seconds between two looks at whether somebody still waits for the memory."""
 
@@ -29,6 +32,32 @@ class Need(NamedTuple):
 
     pixels: int
     memory_bytes: int
+
+
+def find_most_bytes(max_pixels: int) -> int:
+    """Return how many bytes decoding one picture may take.
+
+    Args:
+        max_pixels: The most pixels that a picture may have.
+    """
+    return max(_LEAST_BYTES, BYTES_PER_PIXEL * max_pixels)
+
+
+def count_bytes(mode: str, *, luminance: bool, turned: bool) -> int:
+    """Return the bytes that Pillow, the conversion and a copy take for each pixel.
+
+    Args:
+        mode: The mode of the decoded picture, as Pillow names it.
+        luminance: Whether it becomes grey.
+        turned: Whether it is turned, which takes a copy.
+    """
+    own = 1 if mode in ("1", "L", "P") else 2 if mode.startswith("I;16") else 4
+    grey = luminance or mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16")
+    result = 1 if grey else 4
+    copies = result * (turned + (mode not in ("L", "RGB") or result < own))
+    # A palette with transparent colours, and colours that are no light, become RGB first.
+    between = 0 if mode in ("1", "L", "I", "F", "RGB", "LA", "RGBA") or own == 2 else 4  # noqa: PLR2004 - 16 bits
+    return own + copies + between
 
 
 class Reserve(Protocol):

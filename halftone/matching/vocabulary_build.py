@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from halftone.core import errors
+from halftone.core.settings import read_max_pixels
 from halftone.imaging import images
+from halftone.imaging.opening import SUFFIXES
 from halftone.matching.features import DIMENSION, SIDE, extract
 from halftone.matching.words import FORMAT, Vocabulary, unit
 
@@ -35,8 +37,6 @@ _SAMPLE: Final = 25  # descriptors for each word; more move the centroids hardly
 _ROUNDS: Final = 8
 _SCALE: Final = 512  # no bin of a centroid reaches 0.5
 _SLICE: Final = 4096
-_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"}
-_MAX_PIXELS: Final = 200_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Byt
         errors.InvalidArgument: There are no pictures.
     """
     paths = sorted(
-        (path for path in directory.rglob("*") if path.suffix.lower() in _SUFFIXES),
+        (path for path in directory.rglob("*") if path.suffix.lower() in SUFFIXES),
         key=lambda path: path.relative_to(directory).as_posix(),
     )
     if len(paths) > pictures:
@@ -91,7 +91,7 @@ def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Byt
     def describe(path: Path) -> Bytes:
         try:
             image = images.decode(
-                path.read_bytes(), max_pixels=_MAX_PIXELS, target=SIDE, luminance=True
+                path.read_bytes(), max_pixels=read_max_pixels(), target=SIDE, luminance=True
             )
         except errors.ImageRejected:
             return np.empty((0, DIMENSION), np.uint8)

@@ -18,6 +18,7 @@ import halftone
 from halftone.archive.showing import NOT_SHOWN
 from halftone.client.types import probability_label
 from halftone.core import errors, files, templates
+from halftone.core.settings import read_max_pixels
 from halftone.imaging import images
 from halftone.rendering import fonts, overlaps, texts, wording
 
@@ -32,7 +33,6 @@ _CAPTION: Final = 140
 _RIGHTS: Final = 120
 _LOST_SIDE: Final = 240
 """Side in pixels of the picture that stands for a lost one."""
-_MAX_PIXELS: Final = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ def _decode(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tuple
         return query, query.size
     content = query if isinstance(query, bytes) else Path(query).read_bytes()
     # A JPEG is decoded at a fraction of its size, which a crop does not refer to.
-    return images.decode(content, max_pixels=_MAX_PIXELS, target=512), images.size(content)
+    return images.decode(content, max_pixels=read_max_pixels(), target=512), images.size(content)
 
 
 def _fetch_thumbnail(client: Client, name: str) -> bytes:
@@ -191,7 +191,7 @@ def _write_blank(words: str) -> bytes:
 
 def _draw_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes:
     """Frame the part that was searched by and fade the rest."""
-    image = images.decode(picture, max_pixels=_MAX_PIXELS).convert("RGB")
+    image = images.decode(picture, max_pixels=read_max_pixels()).convert("RGB")
     across, down = image.width / full[0], image.height / full[1]
     left, top = int(crop.x * across), int(crop.y * down)
     # Even a sliver of a large picture gets a pixel.
@@ -314,7 +314,7 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
     # The badge has a strip of its own, because pictures of people have their heads at the top.
     strip = _BADGE if card.badge else 0
     room = (_CELL - 10, _BADGE + _CELL - strip - 10)
-    picture = images.decode(card.picture, max_pixels=_MAX_PIXELS).convert("RGB")
+    picture = images.decode(card.picture, max_pixels=read_max_pixels()).convert("RGB")
     picture.thumbnail(room, Image.Resampling.LANCZOS)
     if card.faint:
         picture = Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.5)

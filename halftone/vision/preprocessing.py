@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from halftone.core import errors
+from halftone.core.settings import read_max_pixels
 from halftone.imaging import images
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALLEST: Final = 16
-_MAX_PIXELS: Final = 100_000_000
 # Margins are looked for on a reduced copy: the answer is the same, and large scans cost nothing.
 _TRIM_SIDE: Final = 256
 _LARGEST_TRIM: Final = 0.5
@@ -96,7 +96,7 @@ def prepare_file(
     try:
         content = path.read_bytes()
         image = images.decode(
-            content, max_pixels=_MAX_PIXELS, target=2 * preprocessing.size, luminance=True
+            content, max_pixels=read_max_pixels(), target=2 * preprocessing.size, luminance=True
         )
     except OSError as error:
         return "", str(error)

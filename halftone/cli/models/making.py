@@ -17,6 +17,7 @@ from halftone.cli.terminal import progress
 from halftone.cli.terminal.failures import needs_extra
 from halftone.core import errors, files
 from halftone.core.backbones import BACKBONES
+from halftone.core.settings import read_max_pixels
 from halftone.imaging import images
 from halftone.registry.starter import find_starter
 from halftone.registry.version import newest_version
@@ -414,7 +415,7 @@ def prepare_pictures(
             try:
                 image = images.decode(
                     path.read_bytes(),
-                    max_pixels=100_000_000,
+                    max_pixels=read_max_pixels(),
                     target=2 * preprocessing.size,
                     luminance=True,
                 )

@@ -19,8 +19,10 @@ import numpy as np
 
 import halftone.matching
 from halftone.core import errors, files
+from halftone.core.settings import read_max_pixels
 from halftone.evaluation import labelled
 from halftone.imaging import images
+from halftone.imaging.opening import SUFFIXES as SUFFIXES
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint, archive_fingerprint
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 
     from halftone.vision.descriptor_model import DescriptorModel
 
-SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"))
-MAX_PIXELS: Final = 100_000_000
 # Pictures are decoded with at least this many pixels on the shorter side, if JPEG can skip the
 # rest.
 TARGET: Final = 768
@@ -45,13 +45,24 @@ MAKERS: Final = (
     "halftone.imaging.caps",
     "halftone.imaging.conversion",
     "halftone.imaging.directories",
+    "halftone.imaging.formats",
+    "halftone.imaging.formats.heif",
+    "halftone.imaging.formats.jpeg2000",
+    "halftone.imaging.formats.jpeg_ends",
+    "halftone.imaging.formats.tiff",
+    "halftone.imaging.formats.tiff_pages",
+    "halftone.imaging.formats.tiff_parts",
     "halftone.imaging.headers",
     "halftone.imaging.images",
     "halftone.imaging.layout",
     "halftone.imaging.luminance",
     "halftone.imaging.needs",
+    "halftone.imaging.opening",
     "halftone.imaging.orientations",
-    "halftone.imaging.tiff",
+    "halftone.imaging.reasons",
+    "halftone.imaging.samples",
+    "halftone.imaging.sources",
+    "halftone.imaging.strips",
     "halftone.matching.features",
     "halftone.matching.fingerprint",
     "halftone.matching.pdq",
@@ -90,7 +101,10 @@ class PictureSet:
     def picture(self, row: int) -> Image.Image:
         """Decode the picture at `row`; mode L, upright."""
         return images.decode(
-            self.paths[row].read_bytes(), max_pixels=MAX_PIXELS, target=TARGET, luminance=True
+            self.paths[row].read_bytes(),
+            max_pixels=read_max_pixels(),
+            target=TARGET,
+            luminance=True,
         )
 
 
@@ -166,7 +180,9 @@ def fingerprints(
 
     def make(row: int) -> Fingerprint:
         content = pictures.paths[row].read_bytes()
-        picture = images.decode(content, max_pixels=MAX_PIXELS, target=TARGET, luminance=True)
+        picture = images.decode(
+            content, max_pixels=read_max_pixels(), target=TARGET, luminance=True
+        )
         made = archive_fingerprint(picture, full_size=images.size(content))
         # Fingerprints are rounded as they are kept, here and by the search service, so a second run
         # finds the same.
@@ -212,7 +228,7 @@ def descriptors(
         content = pictures.paths[row].read_bytes()
         side = 2 * preprocessing.size
         return preprocessing(
-            images.decode(content, max_pixels=MAX_PIXELS, target=side, luminance=True)
+            images.decode(content, max_pixels=read_max_pixels(), target=side, luminance=True)
         )
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -234,7 +250,7 @@ def _digest(path: Path) -> tuple[str, str]:
     """Return a picture's sha-256, or "" and why it cannot be used."""
     try:
         content = path.read_bytes()
-        images.decode(content, max_pixels=MAX_PIXELS, target=TARGET // 4, luminance=True)
+        images.decode(content, max_pixels=read_max_pixels(), target=TARGET // 4, luminance=True)
     except OSError as error:
         return "", str(error)
     except errors.ImageRejected as error:

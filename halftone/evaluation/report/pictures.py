@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from halftone.core import errors
+from halftone.core.settings import read_max_pixels
 from halftone.evaluation.metrics import UNITS
 from halftone.evaluation.report.page import ReportPicture
 from halftone.evaluation.report.plots import DIFFERENT, SAME
@@ -27,7 +28,6 @@ _GAP: Final = 8
 _FRAME: Final = 3
 _GREYS: Final = 24
 _RETRIEVED: Final = 5
-_MAX_PIXELS: Final = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ def _best_match(judgement: Judgement, *, image: int) -> tuple[int, float]:
 def _small(path: Path, *, side: int) -> Image.Image | None:
     try:
         picture = images.decode(
-            path.read_bytes(), max_pixels=_MAX_PIXELS, target=2 * side, luminance=True
+            path.read_bytes(), max_pixels=read_max_pixels(), target=2 * side, luminance=True
         )
     except (OSError, errors.ImageRejected):
         return None

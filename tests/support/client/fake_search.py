@@ -18,7 +18,7 @@ from PIL import Image
 from halftone.archive import showing
 from halftone.core import errors
 from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
-from halftone.imaging import tiff
+from halftone.imaging.formats import tiff_pages
 from halftone.v1 import (
     embedder_pb2,
     embedder_pb2_grpc,
@@ -238,7 +238,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
                 same = old is not None and old.content_sha256 == digest
                 self.records[name] = request.image
                 self.records[name].content_sha256 = digest
-            if tiff.count_pages(request.content) > 1:
+            if tiff_pages.count_pages(request.content) > 1:
                 answer.notes.append("Only the first page.")
             answer.state = (
                 state.UNCHANGED if same else state.UPDATED if old is not None else state.CREATED

@@ -11,8 +11,11 @@ import numpy as np
 from PIL import Image
 
 from halftone.core import errors
+from halftone.core.settings import read_max_pixels
+from halftone.imaging import images
 from halftone.imaging.images import Region
 from halftone.imaging.needs import Need
+from tests.support.system import peak_kib
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +99,20 @@ class Intruder:
 
 def intrude(content: bytes, *, reserve: Reserve, path: Path) -> Intruder:
     return Intruder(path)
+
+
+def decode_and_measure(
+    content: bytes, *, side: int | None, luminance: bool, reserve: Reserve
+) -> tuple[Image.Image, tuple[int, int], int]:
+    """Decode a picture.
+
+    Returns:
+        A copy of at most 300 pixels a side, the size in pixels in which it was decoded, and the
+        most bytes of memory that this process ever had.
+    """
+    image = images.decode(
+        content, max_pixels=read_max_pixels(), target=side, luminance=luminance, reserve=reserve
+    )
+    size = image.size
+    image.thumbnail((300, 300))
+    return image, size, peak_kib() * 1024

@@ -28,6 +28,7 @@ PREFIXES = {
     "HALFTONE_TRAINER_": settings.TrainerSettings,
     "HALFTONE_WEB_": settings.WebSettings,
     "HALFTONE_TLS_": settings.TlsSettings,
+    "HALFTONE_MAX_": settings.PictureSettings,
     "HALFTONE_": settings.AccessSettings,
 }
 # Where the two stacks are meant to differ; everything else keeps its default.
@@ -69,7 +70,8 @@ def environments():
 def test_every_variable_is_a_setting_and_differs_only_on_purpose(service, variable, value):
     assert isinstance(value, str), f"{service}: quote {variable}"
     prefix = next(prefix for prefix in PREFIXES if variable.startswith(prefix))
-    cls, field = PREFIXES[prefix], variable.removeprefix(prefix).lower()
+    cls = PREFIXES[prefix]
+    field = variable.removeprefix(str(cls.model_config["env_prefix"])).lower()
     assert field in cls.model_fields
     if cls is settings.TlsSettings or ":?" in value:
         return  # files and secrets, of which there is no default

@@ -142,8 +142,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "psd": (lambda: b"8BPS\0\1" + bytes(20), {images.UNSUPPORTED_FORMAT}),
     "ico": (lambda: saved(grey(), "ICO"), {images.UNSUPPORTED_FORMAT}),
     "netpbm": (lambda: saved(grey(), "PPM"), {images.UNSUPPORTED_FORMAT}),
-    "jpeg-2000": (lambda: b"\0\0\0\x0cjP  \r\n\x87\n", {images.UNSUPPORTED_FORMAT}),
-    "heif": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0", {images.UNSUPPORTED_FORMAT}),
+    "jpeg-2000": (lambda: b"\0\0\0\x0cjP  \r\n\x87\n", {images.TRUNCATED}),
     "first-bytes-jpeg": (lambda: b"\xff\xd8", {images.TRUNCATED}),
     "first-bytes-png": (lambda: b"\x89PNG", {images.TRUNCATED}),
     "header-only-jpeg": (lambda: b"\xff\xd8\xff\xe0\0\x10JFIF\0", {images.TRUNCATED}),
@@ -259,7 +258,11 @@ def test_the_limit_of_pixels_is_the_callers():
         assert images.decode(content, max_pixels=95_000_000, region=region).size == (10_000, 9_400)
     with pytest.raises(errors.ImageRejected, match="95,000,000") as rejection:
         images.decode(content, max_pixels=94_999_999)
-    assert rejection.value.metadata == {"width": "10000", "height": "9500"}
+    assert rejection.value.metadata == {
+        "width": "10000",
+        "height": "9500",
+        "setting": "HALFTONE_MAX_PIXELS",
+    }
 
 
 def test_the_limit_of_bytes():
@@ -304,8 +307,10 @@ def test_converting_a_large_picture_takes_little_beside_it(mode: str):
 
 
 def test_foreign_formats_are_named():
-    with pytest.raises(errors.ImageRejected, match=r"PDF files are not supported; use JPEG"):
+    with pytest.raises(errors.ImageRejected, match=r"PDF files are not supported") as refusal:
         images.decode(b"%PDF-1.7", max_pixels=MAX_PIXELS)
+    assert "use JPEG" in refusal.value.message
+    assert "`halftone import` reads their pages." in refusal.value.message
 
 
 def test_reduced_decoding_keeps_at_least_the_target():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from halftone.archive import records
 from halftone.core import errors, wire
 from halftone.core.bugs import conceal_bug
-from halftone.imaging import tiff
+from halftone.imaging.formats import tiff_pages
 from halftone.service.access import current_caller
 from halftone.service.decoding import Undecodable
 from halftone.service.turns import Shares
@@ -156,7 +156,7 @@ class Importer:
             entry.outcome = conceal_bug(error, image=entry.name)
         else:
             entry.sha256 = hashlib.sha256(entry.content).hexdigest()
-            pages = tiff.count_pages(entry.content)
+            pages = tiff_pages.count_pages(entry.content)
             if pages > 1:
                 entry.notes = (f"The file has {pages} pages; only the first is imported.",)
         return entry

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.imaging import tiff
+from halftone.imaging.formats import tiff, tiff_pages
 from tests.support.pictures.image_corpus import GOOD, big_endian_bigtiff, grey, pages, saved
 
 
@@ -20,13 +20,13 @@ def save_pages(*images, **options):
 
 @pytest.mark.parametrize("big", [False, True])
 def test_pages_are_counted(big):
-    assert tiff.count_pages(save_pages(grey(), grey(), grey(), big_tiff=big)) == 3
-    assert tiff.count_pages(saved(grey(), "TIFF", big_tiff=big)) == 1
+    assert tiff_pages.count_pages(save_pages(grey(), grey(), grey(), big_tiff=big)) == 3
+    assert tiff_pages.count_pages(saved(grey(), "TIFF", big_tiff=big)) == 1
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if "pages" not in name])
 def test_most_files_have_one_page(name):
-    assert tiff.count_pages(GOOD[name][0]()) == 1
+    assert tiff_pages.count_pages(GOOD[name][0]()) == 1
 
 
 @pytest.mark.parametrize(("tag", "kind"), [(254, 1), (254, 4), (255, 2)])
@@ -35,7 +35,7 @@ def test_smaller_copies_and_masks_are_no_pages(tag, kind):
     small = Image.new("L", (20, 20))
     small.encoderinfo = {"tiffinfo": {tag: kind}}
     grey().save(content, "TIFF", save_all=True, append_images=[small, grey()])
-    assert tiff.count_pages(content.getvalue()) == 2
+    assert tiff_pages.count_pages(content.getvalue()) == 2
 
 
 def test_pages_behind_damage_and_in_circles_are_not_counted():
@@ -46,9 +46,9 @@ def test_pages_behind_damage_and_in_circles_are_not_counted():
     for target, number in ((directory, 1), (2**32 - 1, 1), (0, 1)):
         changed = bytearray(content)
         struct.pack_into("<L", changed, link, target)
-        assert tiff.count_pages(bytes(changed)) == number
+        assert tiff_pages.count_pages(bytes(changed)) == number
     for length in range(0, len(content), 97):
-        assert 1 <= tiff.count_pages(content[:length]) <= 3
+        assert 1 <= tiff_pages.count_pages(content[:length]) <= 3
 
 
 def test_a_file_that_ends_in_or_before_its_directory_is_cut():
@@ -102,5 +102,5 @@ def test_directories_that_overlap_are_not_read_to_their_ends():
     gap = 2 + 12 * 4096 - len(counts)
     head = b"II*\0" + struct.pack("<L", start)
     content = Counted(head + counts + b"\0" * gap + links)
-    assert tiff.count_pages(content) == number
+    assert tiff_pages.count_pages(content) == number
     assert content.looks < 40 * number
