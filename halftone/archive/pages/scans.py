@@ -17,6 +17,7 @@ from PIL import Image
 from halftone.archive.pages.model import Block, Box, Kind
 from halftone.archive.pages.placing import Scan
 from halftone.core import errors, wire
+from halftone.core.settings import read_max_pixels
 from halftone.imaging import images
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from halftone.imaging.images import Decoded, Region
 
-MAX_PIXELS: Final = 400_000_000
-"""The most pixels of a scan: a broadsheet of 60 x 90 cm has 380 megapixels at 800 dpi."""
 _MAX_BYTES: Final = 1 << 30
 _HELD: Final = 512 << 20  # bytes of decoded scans
 _QUALITIES: Final = (95, 88, 75)
@@ -117,8 +116,8 @@ class Scans:
             width, height = images.size(content)
             if 3 * width * height > _HELD:
                 # Decoded again for each part, without a converted copy of the whole.
-                return images.decode(content, max_pixels=MAX_PIXELS, region=region)
-            image = images.decode(content, max_pixels=MAX_PIXELS)
+                return images.decode(content, max_pixels=read_max_pixels(), region=region)
+            image = images.decode(content, max_pixels=read_max_pixels())
             self._kept[path] = image
             while sum(map(_count_bytes, self._kept.values())) > _HELD:
                 self._kept.popitem(last=False)
@@ -138,7 +137,7 @@ class Scans:
             errors.ImageRejected: The scan is refused; see `images.decode`.
             errors.InvalidArgument: The file cannot be read.
         """
-        return images.decode_sized(_read(path), max_pixels=MAX_PIXELS, target=side)
+        return images.decode_sized(_read(path), max_pixels=read_max_pixels(), target=side)
 
     def find_pictures(self, path: Path, *, texts: Sequence[Box] = ()) -> list[Block]:
         """Return the pictures on a page that nobody described, found by its layout.
@@ -160,7 +159,7 @@ class Scans:
             ) from error
         # Layout is analysed on a copy of this size in any case.
         image, full = images.decode_sized(
-            _read(path), max_pixels=MAX_PIXELS, target=layout.SIDE, luminance=True
+            _read(path), max_pixels=read_max_pixels(), target=layout.SIDE, luminance=True
         )
         across, down = full[0] / image.width, full[1] / image.height
         found = [
