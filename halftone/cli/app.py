@@ -55,6 +55,7 @@ _LAZY: Final = {
         "evaluate",
         "Judge model versions on known reprints.",
     ),
+    "fetch": ("halftone.cli.fetch", "fetch", "Fetch pictures of IIIF manifests into a folder."),
     "import": (
         "halftone.cli.import_archive",
         "import_",
