@@ -330,4 +330,4 @@ def thumbnail(*, name: str, path: Path, archive: tuple[str, ...], connect: Conne
     """
     with connect() as client:
         found = client.thumbnail(complete_name(name, archives=archive))
-    files.write_output(path, found.content)
+    files.write_output(output.make_folder(path), found.content)

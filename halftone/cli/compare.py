@@ -107,7 +107,7 @@ def compare(
             drawn = _draw(client, record=record, compared=compared, region=region)
             buffer = io.BytesIO()
             drawn.save(buffer, "PNG" if out.suffix.lower() == ".png" else "JPEG", quality=90)
-            files.write_output(out, buffer.getvalue())
+            files.write_output(output.make_folder(out), buffer.getvalue())
             output.remark(f"Wrote {out}.")
         if html is not None:
             output.make_folder(cluster_page.place_page(html))
