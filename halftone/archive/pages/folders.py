@@ -69,85 +69,109 @@ def sort_key(text: str) -> list[tuple[int, int, str]]:
 
 @dataclass(kw_only=True)
 class _Tree:
-    """The files of a folder, and which of them belong to a page already."""
+    """The files of a folder, and which of them belong to a page already.
+
+    Attributes:
+        root: The folder.
+        images: The scans, in natural order.
+        texts: The descriptions of pages.
+        mets: The METS files.
+        jsons: Files that may hold annotations.
+        named: Files by a folder that they are somewhere below, and their name. Names such as 0001
+            occur in every issue, so looking one up must not look at all issues.
+        alike: Scans likewise, by the part of the name that derivatives of a page share.
+        described: The descriptions of pages, once more.
+        taken: The files that belong to a page already.
+    """
 
     root: Path
     images: list[Path] = field(default_factory=list)
     texts: list[Path] = field(default_factory=list)
     mets: list[Path] = field(default_factory=list)
     jsons: list[Path] = field(default_factory=list)
-    stems: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    names: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    taken: set[Path] = field(default_factory=set)
+    named: dict[tuple[Path, str], list[Path]] = field(default_factory=lambda: defaultdict(list))
+    alike: dict[tuple[Path, str], list[Path]] = field(default_factory=lambda: defaultdict(list))
     described: set[Path] = field(default_factory=set)
+    taken: set[Path] = field(default_factory=set)
 
     @classmethod
     def scan(cls, root: Path) -> _Tree:
         tree = cls(root=root)
-        paths = (path for path in files.walk(root) if not files.is_clutter(path.name))
-        for path in sorted(paths, key=lambda path: sort_key(str(path))):
-            if path.is_symlink() or not path.is_file():
-                continue
-            suffix = path.suffix.lower()
-            tree.names[path.name.lower()].append(path)
-            if suffix in IMAGE_SUFFIXES:
-                tree.images.append(path)
-                tree.stems[_stem(path.name)].append(path)
-            elif suffix == ".xml":
-                kind = markup.find_root(path)
-                if kind == "mets":
-                    tree.mets.append(path)
-                elif kind in _DESCRIBING:
-                    tree.texts.append(path)
-                    tree.described.add(path)
-            elif suffix == ".json":
-                tree.jsons.append(path)
+        for path in sorted(files.walk(root), key=lambda path: sort_key(str(path))):
+            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+            if not (hidden or files.is_clutter(path.name) or path.is_symlink()) and path.is_file():
+                tree.add(path)
         return tree
+
+    def add(self, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            self.images.append(path)
+        elif suffix == ".xml":
+            kind = markup.find_root(path)
+            if kind == "mets":
+                self.mets.append(path)
+            elif kind in _DESCRIBING:
+                self.texts.append(path)
+                self.described.add(path)
+        elif suffix == ".json":
+            self.jsons.append(path)
+        else:
+            return
+        for folder in path.parents:
+            self.named[folder, path.name.lower()].append(path)
+            if suffix in IMAGE_SUFFIXES:
+                self.alike[folder, _stem(path.name)].append(path)
+            if folder == self.root:
+                break
 
     def place(self, path: Path) -> str:
         """Return a folder relative to the root; empty for the root."""
         relative = path.relative_to(self.root).as_posix()
         return "" if relative == "." else relative
 
+    def find_home(self, folder: Path) -> Path:
+        """Return the folder of an issue: without those that hold one kind of its files."""
+        while _PARTS.fullmatch(folder.name) and folder != self.root:
+            folder = folder.parent
+        return folder
+
     def resolve(self, href: str, *, folder: Path) -> Path | None:
-        """Return the file that a reference means, if it is there."""
+        """Return the file that a reference means, if it is there: the nearest to who refers."""
         plain = unquote(re.sub(r"^[a-zA-Z]{2,}:/*", "", href.strip())).replace("\\", "/")
         parts = [part for part in PurePosixPath(plain).parts if part not in {"/", ".", ".."}]
         if not parts:
             return None
-        candidates = self.names.get(parts[-1].lower(), [])
-        if not candidates:
-            return None
-
-        def rank(path: Path) -> tuple[int, int]:
-            # As many last parts of the reference as possible, and near to who refers.
-            own = path.parts[::-1]
-            same = next(
-                (i for i, part in enumerate(reversed(parts)) if i >= len(own) or part != own[i]),
-                len(parts),
-            )
-            return same, _shared_parts(path, folder)
-
-        return max(candidates, key=rank)
+        for above in (folder, *folder.parents):
+            candidates = self.named.get((above, parts[-1].lower()))
+            if candidates:
+                return max(candidates, key=lambda path: _shared_end(path, parts))
+            if above == self.root:
+                break
+        return None
 
     def find_images(self, names: Iterable[str], *, folder: Path) -> list[Path]:
-        """Return the scans of one of several names, those nearest to a folder."""
+        """Return the scans of one of several names: the issue's, or the only ones there are."""
+        home = self.find_home(folder)
         for name in names:
             stem = _stem(name)
-            candidates = self.stems.get(stem, []) if stem else []
-            # Names such as 0001 occur in every issue.
-            home = _find_home(folder)
-            near = [path for path in candidates if path.is_relative_to(home)]
-            if near or len(candidates) == 1:
-                return near or candidates
+            near = self.alike.get((home, stem), []) if stem else []
+            every = self.alike.get((self.root, stem), []) if stem else []
+            if near or len(every) == 1:
+                return near or every
         return []
 
     def take(self, image: Path, *, home: Path, others: Iterable[Path] = ()) -> None:
         """Note that a scan is a page's, and so are the other derivatives of that page."""
         self.taken.add(image)
         self.taken.update(others)
-        stem = _stem(image.name)
-        self.taken.update(path for path in self.stems[stem] if path.is_relative_to(home))
+        self.taken.update(self.alike.get((home, _stem(image.name)), ()))
+
+
+def _shared_end(path: Path, parts: list[str]) -> int:
+    """Return how many last parts of a reference a path has."""
+    pairs = zip(reversed(path.parts), reversed(parts), strict=False)
+    return next((i for i, (own, other) in enumerate(pairs) if own != other), len(parts))
 
 
 def _stem(name: str) -> str:
@@ -158,18 +182,6 @@ def _stem(name: str) -> str:
     while (shorter := _ENDINGS.sub("", stem)) != stem:
         stem = shorter
     return stem
-
-
-def _shared_parts(path: Path, other: Path) -> int:
-    pairs = zip(path.parts, other.parts, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), len(other.parts))
-
-
-def _find_home(folder: Path) -> Path:
-    """Return the folder of an issue: without those that hold one kind of its files."""
-    while _PARTS.fullmatch(folder.name) and folder.parent != folder:
-        folder = folder.parent
-    return folder
 
 
 def choose_image(images: Iterable[Path]) -> Path | None:
@@ -264,7 +276,7 @@ def _read_listed(
     described = _find_described(listed.images, page=page)
     if image is None:
         return dataclasses.replace(page, image=None) if text else None
-    tree.take(image, home=_find_home(folder), others=images)
+    tree.take(image, home=tree.find_home(folder), others=images)
     return dataclasses.replace(
         page,
         image=image,
@@ -315,7 +327,7 @@ def _match(texts: Iterable[Path], *, tree: _Tree, notes: list[str]) -> list[Page
             if image is None:
                 notes.append(f"{text}: the scan that it describes is not here.")
                 continue
-            tree.take(image, home=_find_home(text.parent))
+            tree.take(image, home=tree.find_home(text.parent))
             pages.append(dataclasses.replace(page, image=image))
     return pages
 
@@ -355,8 +367,7 @@ def _group(paths: list[Path], *, tree: _Tree) -> list[tuple[Path, list[Path]]]:
     """Return files by the folder of their issue, in natural order."""
     groups: dict[Path, list[Path]] = defaultdict(list)
     for path in paths:
-        home = _find_home(path.parent)
-        groups[home if home.is_relative_to(tree.root) else tree.root].append(path)
+        groups[tree.find_home(path.parent)].append(path)
     return sorted(groups.items(), key=lambda group: sort_key(str(group[0])))
 
 
@@ -399,6 +410,6 @@ def _read_annotations(
         images = tree.find_images(filter(None, names), folder=path.parent)
         image = choose_image(each for each in images if each not in tree.taken)
         if image is not None:
-            tree.take(image, home=_find_home(path.parent))
+            tree.take(image, home=tree.find_home(path.parent))
             pages.append(dataclasses.replace(page, image=image, description=path))
     return pages, iiif.describe(document)

@@ -208,3 +208,24 @@ def test_pictures_too_small_to_compare_are_left_out_and_told(tmp_path):
 def test_no_scans_is_an_error(tmp_path):
     with pytest.raises(errors.InvalidArgument, match="holds no scans"):
         read(tmp_path, layout=Layout.AUTO)
+
+
+def test_issues_whose_files_have_the_same_names(tmp_path):
+    for year in ("1890", "1891"):
+        SBB.write(tmp_path / year / "issue")
+    (tmp_path / "1891" / "issue" / "SBB_mets.xml").unlink()
+    _, rows = read(tmp_path)
+    assert [row.error for row in rows] == [None] * 6
+    assert all(row.path.is_relative_to(tmp_path / row.image_id[:4]) for row in rows)
+    assert [row.image.journal for row in rows[2::3]] == ["Le Volkszeitung", ""]
+
+
+def test_hidden_folders_and_links_are_left_alone(tmp_path):
+    SBB.write(tmp_path / "issue")
+    shutil.copytree(tmp_path / "issue", tmp_path / ".cache")
+    (tmp_path / "linked").symlink_to(tmp_path / "issue", target_is_directory=True)
+    (tmp_path / "loose.tif").symlink_to(tmp_path / "issue" / "OCRmaster" / "F_001.tif")
+    _, rows = read(tmp_path)
+    assert [row.image_id for row in rows] == [
+        f"issue/OCRmaster/F_001{name}" for name in ("", "/B2", "/B3")
+    ]
