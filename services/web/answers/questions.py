@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from halftone.archive import dates
-from halftone.client import Filter, Region
+from halftone.client import Filter, ImageKind, Region
 from halftone.core import errors
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Choice:
         date: An EDTF date or interval that the printing's date has to overlap.
         caption: Words that must all occur in the caption.
         labels: Pairs of a key and a value.
+        kind: `picture` for pictures on pages, `page` for the rest; "" for both.
+        pages: Names of pages whose pictures are wanted.
     """
 
     journals: tuple[str, ...] = ()
@@ -40,6 +42,8 @@ class Choice:
     date: str = ""
     caption: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    kind: str = ""
+    pages: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -61,6 +65,8 @@ class Choice:
             end=self.date,
             caption=self.caption,
             labels=labels,
+            kind=ImageKind(self.kind) if self.kind else None,
+            page_images=self.pages,
         )
 
     @property
@@ -81,6 +87,14 @@ class Choice:
             *([("date", self.date)] if self.date else []),
             *([("caption", self.caption)] if self.caption else []),
             *(("label", f"{key}={value}") for key, value in self.labels),
+            *self.list_hidden(),
+        ]
+
+    def list_hidden(self) -> list[tuple[str, str]]:
+        """Return what addresses choose and forms do not, as fields of an address."""
+        return [
+            *([("kind", self.kind)] if self.kind else []),
+            *(("on_page", page) for page in self.pages),
         ]
 
 
@@ -166,6 +180,9 @@ def read_choice(params: QueryParams) -> Choice:
                 f"A label is KEY=VALUE, not {label!r}.", field="label", reason="BAD_LABEL"
             )
         labels.append((key, value))
+    kind = params.get("kind", "")
+    if kind not in {"", *ImageKind}:
+        raise errors.InvalidArgument(f"{kind[:80]!r} is no kind of record.", field="kind")
     return Choice(
         journals=_list_values(params, "journal"),
         archives=_list_values(params, "archive"),
@@ -173,6 +190,8 @@ def read_choice(params: QueryParams) -> Choice:
         date=date,
         caption=params.get("caption", "").strip()[:_LONGEST],
         labels=tuple(labels),
+        kind=kind,
+        pages=_list_values(params, "on_page"),
     )
 
 

@@ -521,3 +521,22 @@ def test_results_and_clusters_say_on_which_page_a_picture_stands(fake, browser, 
     for address in (f"/cluster?name={fake.names[0]}", f"/search?image={fake.names[1]}"):
         text = browser.get(f"{address}&lang=de").text
         assert f'<p class="of-page"><a href="/image?name={page_}">{said.rstrip("<")}' in text, said
+
+
+def test_the_pictures_of_a_page_are_browsed_and_searched_among(fake, browser):
+    first, second = fake.names[:2]
+    page_ = fake.put_on_page(first, (40, 50, 300, 200))
+    assert f'href="/images?on_page={page_}"' in browser.get(f"/image?name={page_}").text
+
+    def list_names(address):
+        found = re.findall(r'href="/image\?name=([^"]+)"', browser.get(address).text)
+        return set(found) & {*fake.names, page_}
+
+    assert list_names(f"/images?on_page={page_}") == {first}
+    assert list_names("/images?kind=picture") == {first}
+    assert list_names("/images?kind=page") == {*fake.names[1:], page_}
+    # The form keeps what it does not offer.
+    text = browser.get(f"/search?image={second}&on_page={page_}&kind=picture").text
+    assert f'<input type="hidden" name="on_page" value="{page_}">' in text
+    assert '<input type="hidden" name="kind" value="picture">' in text
+    assert browser.get("/images?kind=plate").status_code == 400
