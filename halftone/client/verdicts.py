@@ -35,6 +35,8 @@ class Verdict:
         overruled: Whether it has no effect although it holds, because later verdicts contradict it.
         overruled_verdicts: The verdicts that lost their effect by the call that returned this one,
             the newest first, at most 100. Only from `Client.judge` and `Client.delete_verdict`.
+        replaced_images: Names of those of the two images whose picture is another one than was
+            judged; the verdict holds all the same.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Verdict:
     end_time: dt.datetime | None = None
     overruled: bool = False
     overruled_verdicts: tuple[Verdict, ...] = ()
+    replaced_images: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -55,8 +58,13 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """Return the decision for people: `same`, or `same (overruled)` if it has no effect."""
-        return f"{self.decision.value} (overruled)" if self.overruled else self.decision.value
+        """Return the decision for people: `same`, or `same (overruled)` if it has no effect.
+
+        `same (of another picture)` if one of the images has another picture now.
+        """
+        notes = ["overruled"] * self.overruled
+        notes += ["of another picture"] * bool(self.replaced_images)
+        return f"{self.decision.value} ({', '.join(notes)})" if notes else self.decision.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,7 @@ def parse_verdict(message: pb.Verdict) -> Verdict:
         # A decision that this client does not know yet must not bind anything.
         decision=parse_decision(message.decision) or Decision.UNSURE,
         overruled_verdicts=tuple(map(parse_verdict, message.overruled_verdicts)),
+        replaced_images=tuple(message.replaced_images),
     )
 
 

@@ -117,6 +117,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "end_time": verdict.end_time.isoformat() if verdict.end_time else None,
         "overruled": verdict.overruled or None,
         "overruled_verdicts": [verdict_to_json(other) for other in verdict.overruled_verdicts],
+        "replaced_images": list(verdict.replaced_images),
     }
     return {key: value for key, value in values.items() if value not in ("", None, [])}
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalftone/v1/verdicts.proto\x12\x0bhalftone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n\x07Verdict\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01\x61\x18\x02 \x01(\t\x12\t\n\x01\x62\x18\x03 \x01(\t\x12/\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0e\x32\x1d.halftone.v1.Verdict.Decision\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\toverruled\x18\t \x01(\x08\x12\x30\n\x12overruled_verdicts\x18\n \x03(\x0b\x32\x14.halftone.v1.Verdict\"I\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x08\n\x04SAME\x10\x01\x12\r\n\tDIFFERENT\x10\x02\x12\n\n\x06UNSURE\x10\x03\x42\x44\n\x0bhalftone.v1B\rVerdictsProtoP\x01Z\x16halftone/v1;halftonev1\xaa\x02\x0bHalftone.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalftone/v1/verdicts.proto\x12\x0bhalftone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x03\n\x07Verdict\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01\x61\x18\x02 \x01(\t\x12\t\n\x01\x62\x18\x03 \x01(\t\x12/\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0e\x32\x1d.halftone.v1.Verdict.Decision\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\toverruled\x18\t \x01(\x08\x12\x30\n\x12overruled_verdicts\x18\n \x03(\x0b\x32\x14.halftone.v1.Verdict\x12\x17\n\x0freplaced_images\x18\x0b \x03(\t\"I\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x08\n\x04SAME\x10\x01\x12\r\n\tDIFFERENT\x10\x02\x12\n\n\x06UNSURE\x10\x03\x42\x44\n\x0bhalftone.v1B\rVerdictsProtoP\x01Z\x16halftone/v1;halftonev1\xaa\x02\x0bHalftone.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013halftone.v1B\rVerdictsProtoP\001Z\026halftone/v1;halftonev1\252\002\013Halftone.V1'
   _globals['_VERDICT']._serialized_start=77
-  _globals['_VERDICT']._serialized_end=440
-  _globals['_VERDICT_DECISION']._serialized_start=367
-  _globals['_VERDICT_DECISION']._serialized_end=440
+  _globals['_VERDICT']._serialized_end=465
+  _globals['_VERDICT_DECISION']._serialized_start=392
+  _globals['_VERDICT_DECISION']._serialized_end=465
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Verdict(_message.Message):
-    __slots__ = ("name", "a", "b", "decision", "note", "author", "create_time", "end_time", "overruled", "overruled_verdicts")
+    __slots__ = ("name", "a", "b", "decision", "note", "author", "create_time", "end_time", "overruled", "overruled_verdicts", "replaced_images")
     class Decision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         DECISION_UNSPECIFIED: _ClassVar[Verdict.Decision]
@@ -32,6 +32,7 @@ class Verdict(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     OVERRULED_FIELD_NUMBER: _ClassVar[int]
     OVERRULED_VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_IMAGES_FIELD_NUMBER: _ClassVar[int]
     name: str
     a: str
     b: str
@@ -42,4 +43,5 @@ class Verdict(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     overruled: bool
     overruled_verdicts: _containers.RepeatedCompositeFieldContainer[Verdict]
-    def __init__(self, name: _Optional[str] = ..., a: _Optional[str] = ..., b: _Optional[str] = ..., decision: _Optional[_Union[Verdict.Decision, str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overruled: _Optional[bool] = ..., overruled_verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ...) -> None: ...
+    replaced_images: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., a: _Optional[str] = ..., b: _Optional[str] = ..., decision: _Optional[_Union[Verdict.Decision, str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overruled: _Optional[bool] = ..., overruled_verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., replaced_images: _Optional[_Iterable[str]] = ...) -> None: ...

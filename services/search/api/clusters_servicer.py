@@ -236,6 +236,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 decision=request.decision,
                 note=request.note,
                 author=request.author,
+                shas=dict(images),
             )
             answer = self._regroup(connection, verdict, said=verdict.id)
         # Either image may have been deleted or replaced meanwhile, so the worker checks both.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SCHEMA: Final = 5
+SCHEMA: Final = 6
 """The version of the tables. An older file is upgraded when it is opened; a newer one is
 refused."""
 
@@ -49,7 +49,9 @@ CREATE TABLE verdicts (
     note TEXT NOT NULL, author TEXT NOT NULL,
     create_time INTEGER NOT NULL,                    -- microseconds
     end_time INTEGER,                                -- null while it holds
-    overruled INTEGER NOT NULL DEFAULT 0             -- whether later ones contradict it
+    overruled INTEGER NOT NULL DEFAULT 0,            -- whether later ones contradict it
+    sha_a BLOB, sha_b BLOB                           -- the pictures that were judged, by point;
+                                                     -- null if an earlier release judged them
 );
 CREATE UNIQUE INDEX verdicts_that_hold ON verdicts (point_a, point_b) WHERE end_time IS NULL;
 CREATE INDEX verdicts_by_a ON verdicts (point_a);
@@ -184,6 +186,8 @@ ALTER TABLE images ADD COLUMN page BLOB;
 ALTER TABLE images ADD COLUMN place TEXT;
 CREATE INDEX images_by_page ON images (page) WHERE page IS NOT NULL;
 """,
+    # Schema 6 knows which pictures were judged.
+    5: "ALTER TABLE verdicts ADD COLUMN sha_a BLOB; ALTER TABLE verdicts ADD COLUMN sha_b BLOB;",
 }
 """SQL that upgrades a file from each schema version to the next."""
 

@@ -7,8 +7,9 @@ Verdicts are kept for good, whatever happens to images and clusters.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from halftone.archive.records import parse_name
 from halftone.core import errors
 from halftone.services.search.clusters.grouping import JudgedPair
 from halftone.services.search.clusters.store import execute_in
@@ -16,7 +17,7 @@ from halftone.v1 import clusters_pb2
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from halftone.archive.records import Name
 
@@ -24,7 +25,11 @@ Decision = clusters_pb2.Verdict.Decision
 
 
 class VerdictRow(NamedTuple):
-    """A verdict. `a` and `b` are names of images, the lesser first; times are in microseconds."""
+    """A verdict. `a` and `b` are names of images, the lesser first; times are in microseconds.
+
+    `replaced_a` and `replaced_b` say whether the image of the lesser and of the greater point has
+    another picture now than was judged.
+    """
 
     id: int
     a: str
@@ -35,9 +40,25 @@ class VerdictRow(NamedTuple):
     create_time: int
     end_time: int | None
     overruled: int
+    replaced_a: int
+    replaced_b: int
+
+    @property
+    def replaced(self) -> list[str]:
+        """Return the names of the images that have another picture now than was judged."""
+        by_point = sorted((self.a, self.b), key=lambda name: parse_name(name).point_id.bytes)
+        flags = (self.replaced_a, self.replaced_b)
+        return sorted(name for name, flag in zip(by_point, flags, strict=True) if flag)
 
 
-_FIELDS = ", ".join(VerdictRow._fields)
+_REPLACED: Final = (
+    "(sha_{0} IS NOT NULL AND EXISTS (SELECT 1 FROM images JOIN pictures ON"
+    " pictures.id = images.picture WHERE images.point = verdicts.point_{0}"
+    " AND pictures.sha256 <> verdicts.sha_{0}))"
+)
+_FIELDS: Final = ", ".join(
+    [*VerdictRow._fields[:-2], *(_REPLACED.format(each) for each in ("a", "b"))]
+)
 
 
 def judge(
@@ -48,6 +69,7 @@ def judge(
     decision: Decision,
     note: str,
     author: str,
+    shas: Mapping[bytes, bytes] | None = None,
 ) -> VerdictRow:
     """Store a verdict and return it. An earlier verdict on the same pair ends.
 
@@ -58,6 +80,7 @@ def judge(
         decision: Whether they show the same picture.
         note: The archivist's reason; may be empty.
         author: The archivist's name; may be empty.
+        shas: The hashes of the pictures that are judged, by the points of their images.
     """
     first, second = sorted((a, b), key=str)
     # The index uses the points of a pair, which are in another order than the names.
@@ -68,9 +91,13 @@ def judge(
         (now, low, high),
     )
     cursor = connection.execute(
-        "INSERT INTO verdicts (a, b, point_a, point_b, decision, note, author, create_time)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (str(first), str(second), low, high, int(decision), note, author, now),
+        "INSERT INTO verdicts"
+        " (a, b, point_a, point_b, decision, note, author, create_time, sha_a, sha_b)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(str(first), str(second), low, high, int(decision), note, author, now),
+            *((shas or {}).get(point) for point in (low, high)),
+        ),
     )
     return get(connection, int(cursor.lastrowid or 0))
 

@@ -78,6 +78,7 @@ def to_verdict(
         end_time=payloads.to_timestamp(verdict.end_time),
         overruled=bool(verdict.overruled),
         overruled_verdicts=map(to_verdict, overruled),
+        replaced_images=verdict.replaced,
     )
 
 

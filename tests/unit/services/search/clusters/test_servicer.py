@@ -181,6 +181,32 @@ async def test_a_verdict_regroups_at_once_and_stays(service, clusters):
     assert not second.next_page_token
 
 
+async def test_a_verdict_tells_that_a_picture_was_replaced(service, clusters):
+    await load(service, PICTURES)
+    verdict = await clusters.judge("a0", "lone", Decision.SAME, note="seen")
+    other = await clusters.judge("b0", "b1", Decision.SAME)
+    assert not verdict.replaced_images
+    await load(service, {"lone": printing(5)})
+
+    async def listed(image_id):
+        request = pb.ListVerdictsRequest(image=name(image_id))
+        (found,) = (await clusters.stub.ListVerdicts(request)).verdicts
+        return list(found.replaced_images)
+
+    async with asyncio.timeout(30):
+        while await listed("a0") != [name("lone")]:
+            await asyncio.sleep(0.05)
+    assert await listed("b0") == list(other.replaced_images) == []
+    # The old picture comes back, and with it what was judged.
+    await load(service, {"lone": PICTURES["lone"]})
+    async with asyncio.timeout(30):
+        while await listed("a0"):
+            await asyncio.sleep(0.05)
+    await load(service, {"lone": printing(5)})
+    again = await clusters.judge("a0", "lone", Decision.DIFFERENT)
+    assert not again.replaced_images
+
+
 async def test_verdicts_hold_without_a_job_and_say_when_they_contradict(service, clusters):
     await load(service, {f"p{seed}": printing(seed) for seed in range(3)})
     await clusters.judge("p0", "p1", Decision.SAME)
