@@ -74,7 +74,7 @@ def _read_page(page: Element, *, unit: Unit, image_name: str, tags: dict[str, st
     return Page(
         image_name=image_name,
         number=(page.get("PRINTED_IMG_NR") or "").strip(),
-        size=(width, height) if width and height and width > 0 and height > 0 else None,
+        size=markup.parse_size(width, height),
         unit=unit,
         blocks=tuple(reader.blocks),
         language=_find_most(reader.languages) or find_language(page.get("LANG")),

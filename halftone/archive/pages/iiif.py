@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from halftone.archive.pages import markup
 from halftone.archive.pages.descriptive import Description
 from halftone.archive.pages.model import Block, Box, Kind, Page
 from halftone.archive.pages.vocabulary import classify, read_date
@@ -123,8 +124,9 @@ class _Reader:
             case "canvas" if isinstance(node, dict):
                 canvas = _find_id(node)
                 width, height = node.get("width"), node.get("height")
-                if isinstance(width, int | float) and isinstance(height, int | float):
-                    self.sizes[canvas] = (float(width), float(height))
+                numbers = (markup.parse_number(str(side)) for side in (width, height))
+                if size := markup.parse_size(*numbers):
+                    self.sizes[canvas] = size
                 for image in _list(node.get("images")):
                     self._add(image, canvas=canvas)
         if isinstance(node, dict):
@@ -148,9 +150,12 @@ class _Reader:
         for target in [*_list(node.get("target")), *_list(node.get("on"))]:
             source, fragment = _read_target(target)
             found = _FRAGMENT.search(fragment)
-            if found is None:
+            numbers = (
+                [markup.parse_number(number) for number in found.groups()[1:]] if found else []
+            )
+            if found is None or None in numbers:
                 continue
-            box = Box(*(float(number) for number in found.groups()[1:]))
+            box = Box(*(number or 0.0 for number in numbers))
             made = _make(node, bodies=bodies, motivations=motivations, box=box)
             is_percent = found[1] in {"percent", "pct"}
             self.blocks.setdefault(source or canvas, []).append((made, is_percent))

@@ -35,6 +35,7 @@ MAX_ATTRIBUTES: Final = 200
 """The most attributes of an element."""
 _MAX_TAG: Final = 4 * 1024 * 1024
 """The longest tag in bytes: a polygon's points are in an attribute."""
+_LARGEST: Final = 10_000_000  # of a page's side, in any unit
 _CHUNK: Final = 256 * 1024
 
 UNREADABLE: Final = "UNREADABLE_XML"
@@ -211,6 +212,13 @@ def parse_number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if abs(value) < 1e9 else None  # noqa: PLR2004 - also false for NaN
+
+
+def parse_size(width: float | None, height: float | None) -> tuple[float, float] | None:
+    """Return a width and a height; None if one is missing, or is none that a page can have."""
+    if width is None or height is None:
+        return None
+    return (width, height) if min(width, height) >= 1 and max(width, height) <= _LARGEST else None
 
 
 def parse_points(text: str | None) -> list[tuple[float, float]]:

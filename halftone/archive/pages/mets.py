@@ -199,8 +199,9 @@ def _read_technical(section: Element) -> tuple[tuple[int, int] | None, tuple[flo
     factor = 2.54 if unit.lower().startswith(("cm", "3", "centi")) else 1.0
     across = number("xOpticalResolution", "xSamplingFrequency", "XSamplingFrequency")
     down = number("yOpticalResolution", "ySamplingFrequency", "YSamplingFrequency") or across
+    size = markup.parse_size(width, height)
     return (
-        (round(width), round(height)) if width and height else None,
+        (round(size[0]), round(size[1])) if size else None,
         (across * factor, down * factor) if across and down else None,
     )
 

@@ -39,7 +39,7 @@ def parse(root: Element) -> list[Page]:
 
 def _read_page(page: Element) -> Page:
     width, height = (markup.parse_number(page.get(side)) for side in ("imageWidth", "imageHeight"))
-    size = (width, height) if width and height and width > 0 and height > 0 else None
+    size = markup.parse_size(width, height)
     return Page(
         image_name=page.get("imageFilename", ""),
         size=size,

@@ -196,3 +196,21 @@ def test_what_manifests_say_of_the_whole():
     assert iiif.describe({**second, "license": "http://x/y"}).rights == "http://x/y"
     assert iiif.describe({"type": "Manifest", "label": {"none": []}, "navDate": 3}).title == ""
     assert iiif.describe([]).title == iiif.describe({"type": "Canvas", "label": "x"}).title == ""
+
+
+@pytest.mark.parametrize("side", ["0", "0.1", "-5", "1e300", "nan", ""])
+def test_sizes_that_no_page_can_have_are_not_believed(side, parse):
+    page = f'WIDTH="{side}" HEIGHT="1200"'
+    assert alto.parse(parse(make_alto("", page=page)))[0].size is None
+    root = parse(f'<PcGts><Page imageWidth="{side}" imageHeight="9"/></PcGts>')
+    assert page_xml.parse(root)[0].size is None
+    annotation = {"type": "Annotation", "target": "c#xywh=1,2,3,4"}
+    canvas = {"type": "Canvas", "id": "c", "height": 9, "width": side}
+    canvas["annotations"] = [{"type": "AnnotationPage", "items": [annotation]}]
+    assert iiif.parse({"type": "Manifest", "items": [canvas]})[0].size is None
+
+
+@pytest.mark.parametrize("fragment", ["1,2,..,4", f"1,2,3,{'9' * 400}", "1,2,3", "-1,2,3,4"])
+def test_fragments_that_are_none(fragment):
+    annotation = {"type": "Annotation", "target": f"c#xywh={fragment}"}
+    assert iiif.parse({"type": "AnnotationPage", "items": [annotation]}) == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import random
+import re
 import shutil
 
 import numpy as np
@@ -229,3 +232,49 @@ def test_hidden_folders_and_links_are_left_alone(tmp_path):
     assert [row.image_id for row in rows] == [
         f"issue/OCRmaster/F_001{name}" for name in ("", "/B2", "/B3")
     ]
+
+
+NONSENSE = (
+    "-1",
+    "1e308",
+    "nan",
+    "0",
+    "",
+    "x",
+    "9" * 400,
+    "../../etc/passwd",
+    "%00",
+    "..",
+    "[]",
+    "<",
+)
+
+
+def damage(text: str, generator: random.Random) -> str:
+    """Replace values by nonsense, and leave out or repeat parts."""
+    for _ in range(generator.randint(1, 4)):
+        values = list(re.finditer(r'(?<=")[^"]*(?=")|[0-9]+', text))
+        start = generator.randrange(len(text))
+        end = start + generator.randint(1, 200)
+        if generator.random() < 0.6 and values:
+            start, end = generator.choice(values).span()
+            text = text[:start] + generator.choice(NONSENSE) + text[end:]
+        elif generator.random() < 0.5:
+            text = text[:start] + text[end:]
+        else:
+            text = text[:end] + text[start:]
+    return text
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_damaged_descriptions_are_refused_or_read_and_never_crash(profile, tmp_path):
+    generator = random.Random(profile.name)
+    profile.write(tmp_path)
+    descriptions = [path for path in tmp_path.rglob("*") if path.suffix in {".xml", ".json"}]
+    whole = {path: path.read_text(encoding="utf-8") for path in descriptions}
+    for _ in range(40):
+        for path, text in whole.items():
+            path.write_text(damage(text, generator), encoding="utf-8")
+        with contextlib.suppress(errors.HalftoneError):
+            _, rows = read(tmp_path, layout=Layout.NEVER)
+            assert all(row.error or row.image for row in rows)
