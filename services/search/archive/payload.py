@@ -16,6 +16,7 @@ from halftone.archive import dates
 from halftone.archive.records import MAX_LABELS, Name, parse_name
 from halftone.archive.showing import Show, find_strictest, read_show, to_message
 from halftone.core import errors
+from halftone.core.spelling import compose
 from halftone.services.search.archive.listing import order_keys
 from halftone.services.search.store.port import EVERYTHING, AnyOf, Between, Filter, Payload
 from halftone.v1 import search_pb2
@@ -64,7 +65,8 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
         "image_id": name.image_id,
         **order_keys(name.image_id),
     }
-    payload |= {key: value for key in TEXTS if (value := getattr(image, key))}
+    # In one normal form, or what looks the same would be counted as two journals.
+    payload |= {key: compose(value) for key in TEXTS if (value := getattr(image, key))}
     if show := read_show(image):
         payload["show"] = show.value
     if image.HasField("page_region"):
@@ -72,7 +74,11 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
         payload["page_region"] = [region.x, region.y, region.width, region.height]
     if image.page_image:
         payload["kind"] = PICTURE
-    labels = {key: list(value.values) for key, value in image.labels.items() if value.values}
+    labels = {
+        compose(key): [compose(each) for each in value.values]
+        for key, value in image.labels.items()
+        if value.values
+    }
     if labels:
         payload["labels"] = labels
         payload["label_values"] = sorted(
@@ -87,7 +93,7 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
         payload["years"] = _years(days)
         if image.journal:
             payload["journal_years"] = [
-                _journal_year(image.journal, year=year) for year in payload["years"]
+                _journal_year(payload["journal"], year=year) for year in payload["years"]
             ]
         if days.earliest:
             payload["year"] = f"{days.earliest.year:04d}"
@@ -260,14 +266,14 @@ def to_filter(message: search_pb2.Filter, *, field: str = "filter") -> Filter:
 def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | Between]:
     for key, wanted in (
         ("archive", message.archives),
-        ("journal", message.journals),
+        ("journal", _spell(message.journals)),
         ("language", message.languages),
     ):
         if wanted:
             yield AnyOf(key, _values(wanted, field=f"{field}.{key}s"))
     yield from _on_pages(message, field=field)
     if message.HasField("date"):
-        yield from _overlap(message.date, journals=message.journals, field=f"{field}.date")
+        yield from _overlap(message.date, journals=_spell(message.journals), field=f"{field}.date")
     if message.caption_text:
         for word in _wanted_words(message.caption_text, field=f"{field}.caption_text"):
             yield AnyOf("words", (word,))
@@ -279,8 +285,17 @@ def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | B
         where = f"{field}.labels.{key}"
         if not labels.values:
             raise errors.InvalidArgument(f"{where}: names no value.", field=where)
-        values = _values(labels.values, field=where)
-        yield AnyOf("label_values", tuple(label_value(key, value=value) for value in values))
+        values = _values(_spell(labels.values), field=where)
+        keys = _spell([key])
+        yield AnyOf(
+            "label_values",
+            tuple(label_value(each, value=value) for each in keys for value in values),
+        )
+
+
+def _spell(texts: Iterable[str]) -> list[str]:
+    """Return texts as they are kept, and as they are written: earlier releases kept them so."""
+    return list(dict.fromkeys(form for text in texts for form in (compose(text), text)))
 
 
 def _on_pages(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from halftone.archive import records
@@ -127,3 +129,23 @@ def test_too_many_labels_are_refused():
 def test_places_on_a_page_within_each_other(other, nested):
     assert payloads.are_nested((10, 20, 100, 80), other) == nested
     assert payloads.are_nested(other, (10, 20, 100, 80)) == nested
+
+
+def test_texts_that_look_the_same_are_one():
+    """A journal of another client may come with its accents apart."""
+    apart = unicodedata.normalize("NFD", "Zürich")
+    image = search_pb2.Image(name="archives/a/images/1", date="1914", journal=apart)
+    image.labels["Übersicht"].values.append(apart)
+    payload = payloads.to_payload(image, name=records.parse_name(image.name))
+    assert (payload["journal"], payload["labels"]) == ("Zürich", {"Übersicht": ["Zürich"]})
+    for text in (apart, "Zürich"):
+        wanted = search_pb2.Filter(journals=[text], date={"start": "1914", "end": "1914"})
+        wanted.labels[unicodedata.normalize("NFD", "Übersicht")].values.append(text)
+        asked = {
+            each.key: each.values
+            for each in payloads.to_filter(wanted).must
+            if isinstance(each, AnyOf)
+        }
+        assert payload["journal"] in asked["journal"]
+        assert set(payload["journal_years"]) & set(asked["journal_years"])
+        assert set(payload["label_values"]) & set(asked["label_values"])
