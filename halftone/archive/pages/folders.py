@@ -21,8 +21,8 @@ from urllib.parse import unquote
 from halftone.archive.pages import alto, iiif, markup, mets, page_xml
 from halftone.archive.pages.descriptive import Description
 from halftone.archive.pages.model import Issue, Page
-from halftone.archive.pages.survey import IMAGE_SUFFIXES
 from halftone.core import errors, files
+from halftone.imaging.opening import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -105,7 +105,7 @@ class _Tree:
 
     def add(self, path: Path) -> None:
         suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
+        if suffix in SUFFIXES:
             self.images.append(path)
         elif suffix == ".xml":
             kind = markup.find_root(path)
@@ -120,7 +120,7 @@ class _Tree:
             return
         for folder in path.parents:
             self.named[folder, path.name.lower()].append(path)
-            if suffix in IMAGE_SUFFIXES:
+            if suffix in SUFFIXES:
                 self.alike[folder, _stem(path.name)].append(path)
             if folder == self.root:
                 break
@@ -178,7 +178,7 @@ def _stem(name: str) -> str:
     """Return the part of a file's name by which derivatives of a page are known."""
     base = unquote(name.replace("\\", "/")).rpartition("/")[2].lower()
     head, dot, tail = base.rpartition(".")
-    stem = head if dot and (f".{tail}" in IMAGE_SUFFIXES or tail in {"xml", "json"}) else base
+    stem = head if dot and (f".{tail}" in SUFFIXES or tail in {"xml", "json"}) else base
     while (shorter := _ENDINGS.sub("", stem)) != stem:
         stem = shorter
     return stem
@@ -267,7 +267,7 @@ def _read_listed(
     images = {}
     for file in listed.images:
         path = tree.resolve(file.href, folder=folder)
-        if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
+        if path is not None and path.suffix.lower() in SUFFIXES:
             images[path] = file
     names = [page.image_name, *(file.href for file in listed.images)]
     names += [text.name] if text else [file.href for file in listed.texts]

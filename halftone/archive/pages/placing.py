@@ -44,10 +44,12 @@ class Scan:
     Attributes:
         size: The width and height of the upright scan in pixels.
         dpi: Its resolution; None if it does not say, or says something that cannot be.
+        pages: How many pages its file has.
     """
 
     size: tuple[int, int]
     dpi: float | None = None
+    pages: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from halftone.archive.pages.placing import Scan
 from halftone.core import errors, wire
 from halftone.core.settings import read_max_pixels
 from halftone.imaging import images
+from halftone.imaging.formats import tiff_pages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,11 @@ def measure(path: Path, *, needs_dpi: bool) -> Scan:
         errors.InvalidArgument: The file cannot be read or is too large.
     """
     content = _read(path)
-    return Scan(size=images.size(content), dpi=_read_dpi(content) if needs_dpi else None)
+    return Scan(
+        size=images.size(content),
+        dpi=_read_dpi(content) if needs_dpi else None,
+        pages=tiff_pages.count_pages(content),
+    )
 
 
 def _read(path: Path) -> bytes:

@@ -7,30 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive.pages import markup
 from halftone.core import files
+from halftone.imaging.opening import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-IMAGE_SUFFIXES: Final = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jp2",
-        ".j2k",
-        ".jpf",
-        ".jpx",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".avif",
-        ".heic",
-        ".heif",
-    ]
-)
-"""The suffixes by which scans are recognised."""
 
 _ROOTS: Final = frozenset(("mets", "alto", "PcGts"))
 _LOOKED_AT: Final = 2_000
@@ -54,7 +34,7 @@ def has_descriptions(folder: Path) -> bool:
         if count > _LOOKED_AT or (has_image and has_description):
             break
         suffix = path.suffix.lower()
-        has_image = has_image or suffix in IMAGE_SUFFIXES
+        has_image = has_image or suffix in SUFFIXES
         if has_description or suffix not in {".xml", ".json"} or not path.is_file():
             continue
         if suffix == ".xml":
@@ -74,7 +54,7 @@ def _is_annotation(path: Path) -> bool:
 
 def count_images(folder: Path) -> int:
     """Return how many files look like scans."""
-    return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in files.walk(folder))
+    return sum(path.suffix.lower() in SUFFIXES for path in files.walk(folder))
 
 
 def estimate_records(folder: Path) -> int:

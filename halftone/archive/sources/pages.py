@@ -201,6 +201,8 @@ class PageReader:
             self._remark(
                 f"{page.image} and {page.description} have other proportions: boxes may be shifted."
             )
+        if scan.pages > 1:
+            self._remark(f"{page.image} has {scan.pages} pages; only the first is imported.")
         return ReadPage(id=compose(image_id), page=page, scan=scan)
 
     def _find(self, read: ReadPage, *, by_layout: bool) -> ReadPage:

@@ -278,3 +278,14 @@ def test_damaged_descriptions_are_refused_or_read_and_never_crash(profile, tmp_p
         with contextlib.suppress(errors.HalftoneError):
             _, rows = read(tmp_path, layout=Layout.NEVER)
             assert all(row.error or row.image for row in rows)
+
+
+def test_further_pages_of_a_scan_are_not_lost_without_a_word(tmp_path):
+    SBB.write(tmp_path)
+    scan = tmp_path / "OCRmaster" / "F_001.tif"
+    with Image.open(scan) as image:
+        first = image.convert("L")
+    first.save(scan, save_all=True, append_images=[Image.new("L", first.size, 90)] * 2)
+    source, rows = read(tmp_path)
+    assert len(rows) == 3
+    assert source.remarks == [f"{scan} has 3 pages; only the first is imported."]
