@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from halftone.core import errors, wire
 from halftone.core.spelling import find_spelling, suggest_spelling, tidy
+
+DOCUMENT_SUFFIXES: Final = frozenset({".pdf", ".tif", ".tiff"})
+"""How the names of files end that may have several pages."""
+MAX_DOCUMENT_BYTES: Final = 1 << 30
+"""The largest file that may have several pages."""
 
 
 def file_below(root: Path, *, relative: str, field: str = "file", links: bool = False) -> Path:
@@ -25,8 +31,8 @@ def file_below(root: Path, *, relative: str, field: str = "file", links: bool = 
 
     Raises:
         errors.InvalidArgument: The path leads out of the folder or through a link that is not
-            allowed, or the file is missing, empty, larger than 32 MiB, or no regular file. The
-            message says which file may be meant, if one differs in case only.
+            allowed, or the file is missing, empty, larger than 32 MiB (a PDF or TIFF: 1 GiB), or
+            no regular file. The message says which file may be meant, if one differs in case only.
     """
     meant = tidy(relative)
     if not meant or "\0" in relative:
@@ -63,13 +69,19 @@ def file_below(root: Path, *, relative: str, field: str = "file", links: bool = 
         problem = "is not a file"
     elif status.st_size == 0:
         problem = "is empty"
-    elif status.st_size > wire.MAX_IMAGE_BYTES:
-        problem = wire.describe_excess(status.st_size, limit=wire.MAX_IMAGE_BYTES)
+    elif status.st_size > _find_limit(real):
+        problem = wire.describe_excess(status.st_size, limit=_find_limit(real))
     if problem:
         raise errors.InvalidArgument(
             f"{field}: {relative!r} {problem}.", field=field, reason="BAD_FILE"
         )
     return real
+
+
+def _find_limit(path: Path) -> int:
+    """Return the most bytes that a file may have, by its name: its pages are sent one by one."""
+    several = path.suffix.lower() in DOCUMENT_SUFFIXES
+    return MAX_DOCUMENT_BYTES if several else wire.MAX_IMAGE_BYTES
 
 
 def _place(root: Path, relative: str, *, field: str) -> Path:

@@ -7,13 +7,15 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from halftone.archive import records
+from halftone.archive.documents import DocumentOptions, expand_rows
 from halftone.archive.mapping import merge_maps, parse_map, read_map
 from halftone.archive.sources import KINDS, Options, find_kind, open_source
+from halftone.archive.sources.pages import PAGES
 from halftone.cli import output
 from halftone.cli.connecting import server_options
 from halftone.cli.page_scans import page_options, write_sheet
@@ -74,6 +76,20 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 )
 @page_options
 @click.option(
+    "--tiff-pages",
+    type=click.Choice(["all", "first"]),
+    default="all",
+    show_default=True,
+    help="Which pages of a TIFF with several become records, as ID/p1, ID/p2 …",
+)
+@click.option(
+    "--pdf-dpi",
+    type=click.IntRange(36, 1200),
+    metavar="N",
+    help="Draw the pages of PDFs at this resolution.  [default: pictures that fill a page as they "
+    "are, other pages at the resolution of their pictures]",
+)
+@click.option(
     "--notes",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File in which rows are listed that were kept, but not as they are, for example with a "
@@ -92,13 +108,16 @@ def import_(
     rejected: Path | None,
     pages: PageOptions | None,
     sheet: Path | None,
+    tiff_pages: Literal["all", "first"],
+    pdf_dpi: int | None,
     notes: Path | None,
     connect: Connect,
 ) -> None:
     """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines), or of page scans.
 
-    DIR is the folder, or the manifest itself. JPEG, PNG, TIFF, WebP, GIF and BMP are read, of at
-    most 32 MiB a file.
+    DIR is the folder, or the manifest itself. JPEG, PNG, TIFF, JPEG 2000, WebP, AVIF, GIF
+    and BMP are read, of at most 32 MiB a picture. A TIFF or PDF with several pages becomes a record
+    for each page.
 
     Exports of Omeka S (CSV, JSON-LD) and Tropy, BagIt bags, IIIF manifests and JSON of Chronicling
     America are read as they are; their pictures lie in the same folder.
@@ -128,7 +147,13 @@ def import_(
     with connect() as client:
         try:
             outcome = run_import(
-                client, source, archive=name, options=options, rejected=rejected, notes=notes
+                client,
+                source,
+                archive=name,
+                options=options,
+                documents=DocumentOptions(tiff_pages=tiff_pages, pdf_dpi=pdf_dpi),
+                rejected=rejected,
+                notes=notes,
             )
         except KeyboardInterrupt:
             output.make_notes().print(
@@ -161,6 +186,7 @@ def run_import(
     *,
     archive: str,
     options: Options | None = None,
+    documents: DocumentOptions | None = None,
     rejected: Path,
     notes: Path | None = None,
 ) -> Outcome:
@@ -171,6 +197,7 @@ def run_import(
         source: A manifest or its folder.
         archive: The archive to import into.
         options: How the source is to be read.
+        documents: How files with several pages are read.
         rejected: The file for rejected rows; written only if there are any. An import does not
             end because it cannot be written.
         notes: The file for rows that were kept with a note; None stands for `notes.csv` beside the
@@ -219,8 +246,11 @@ def run_import(
                 noted.append(ack)
             advance(1, remark=f"{rejections.count:,} rejected" if rejections.count else "")
 
+        rows = opened.rows
+        if not _is_of_pages(source, options):
+            rows = expand_rows(rows, options=documents or DocumentOptions())
         summary = client.import_images(
-            _list_kept(opened.rows, kept=kept), on_progress=on_progress, on_wait=waits.tell
+            _list_kept(rows, kept=kept), on_progress=on_progress, on_wait=waits.tell
         )
     remarks = [
         *opened.remarks,
@@ -231,6 +261,12 @@ def run_import(
         *kept.describe(),
     ]
     return Outcome(summary=summary, remarks=tuple(remarks))
+
+
+def _is_of_pages(source: Path, options: Options | None) -> bool:
+    """Return whether a source holds page scans, whose pages are records as they are."""
+    pages = options is not None and (options.pages is not None or options.kind == PAGES.name)
+    return pages or find_kind(source) is PAGES
 
 
 def _list_kept(rows: Iterator[Row], *, kept: RowList) -> Iterator[Row]:

@@ -17,7 +17,8 @@ from PIL import Image
 from halftone.core import errors
 from tests.support.client.fake_search import FakeSearch, fails
 from tests.support.held_port import hold_port
-from tests.support.pictures.image_corpus import pages
+from tests.support.pictures.image_corpus import grey, pages
+from tests.support.pictures.pdf_writer import fill, write_pdf
 
 NAME = "archives/a/images/one"
 
@@ -93,12 +94,26 @@ def test_what_was_not_imported_of_a_file_is_printed(run, tmp_path):
     rows = ["x,x.png,J,1914", *(f"{number},pages.tif,J,1914" for number in range(7))]
     folder = make_archive(tmp_path / "press", rows)
     (folder / "pages.tif").write_bytes(pages())
-    result = run("import", folder)
+    result = run("import", folder, "--tiff-pages", "first")
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
         *(f"row {number + 3}, {number}: Only the first page." for number in range(5)),
         "… and the like of 2 more.",
     ]
+
+
+def test_every_page_of_a_file_becomes_a_record(run, fake, tmp_path):
+    folder = make_archive(
+        tmp_path / "press", ["x,x.png,J,1914", "p,pages.tif,J,1914", "q,q.pdf,J,"]
+    )
+    (folder / "pages.tif").write_bytes(pages())
+    (folder / "q.pdf").write_bytes(write_pdf(fill(grey()), fill(grey())))
+    result = run("import", folder)
+    assert (result.exit_code, result.stderr) == (0, "")
+    names = [name.partition("/press/images/")[2] for name in fake.records]
+    assert list(filter(None, names)) == ["x", "p/p1", "p/p2", "p/p3", "q/p1", "q/p2"]
+    assert run("import", folder).exit_code == 0
+    assert len(fake.records) == len(names)
 
 
 def test_the_first_rejected_rows_are_printed(run, tmp_path):

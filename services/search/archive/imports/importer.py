@@ -158,7 +158,8 @@ class Importer:
             entry.sha256 = hashlib.sha256(entry.content).hexdigest()
             pages = tiff_pages.count_pages(entry.content)
             if pages > 1:
-                entry.notes = (f"The file has {pages} pages; only the first is imported.",)
+                many = f"The file has {pages} pages; only the first is imported."
+                entry.notes = (f"{many} `halftone import` imports all of them.",)
         return entry
 
 

@@ -93,7 +93,9 @@ async def test_pages_that_are_not_imported_are_told(service):
     several = search_pb2.ImportImagesRequest(
         image=search_pb2.Image(name=name("pages")), content=pages()
     )
-    said = ["The file has 3 pages; only the first is imported."]
+    said = [
+        "The file has 3 pages; only the first is imported. `halftone import` imports all of them."
+    ]
     for state in (CREATED, UNCHANGED):
         one, other = await service.add(record(1), several)
         assert (other.state, list(other.notes)) == (state, said)
