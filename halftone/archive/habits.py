@@ -16,8 +16,8 @@ from halftone.archive.fields import read_whole
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_COUNTED: Final = ("image_id", "page", "date")
-"""The fields in which a whole number is meant where all of them look like one."""
+TELLING: Final = ("image_id", "page", "date")
+"""The fields that tell habits: in each a whole number is meant where all of them look like one."""
 _NUMBERS: Final = re.compile(
     r"(?<![0-9])([0-9]{1,2}) ?([-./ ]) ?([0-9]{1,2}) ?\2 ?[0-9]{4}(?![0-9])"
 )
@@ -49,7 +49,7 @@ def find_habits(rows: Iterable[Mapping[str, Any]]) -> Habits:
     whole: dict[str, bool] = {}
     seen: dict[bool, set[Order]] = {True: set(), False: set()}
     for row in rows:
-        for key in _COUNTED:
+        for key in TELLING:
             value = row.get(key)
             if isinstance(value, str) and whole.get(key, True):
                 whole[key] = read_whole(value) is not None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone.archive.habits import Habits, find_habits
+from halftone.archive.habits import TELLING, Habits, find_habits
 from halftone.archive.locating import file_below
 from halftone.archive.loose_dates import DateReader
 from halftone.archive.records import Name, make_name, parse_name, validate
@@ -155,7 +155,12 @@ def open_manifest(
         for _, row in table.rows(ragged=True, strict=False):
             total += 1
             if isinstance(row, dict):
-                yield tidy_row(row, columns=columns)
+                # Other columns of a table, whose names are in lower case, tell nothing.
+                plain = table.delimiter and columns is None
+                yield tidy_row(
+                    {key: row[key] for key in TELLING if key in row} if plain else row,
+                    columns=columns,
+                )
 
     habits = find_habits(read_all())
     return Manifest(table=table, columns=columns, habits=habits, total=total)
