@@ -25,7 +25,7 @@ from halftone.client import ImportState
 from halftone.core import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from halftone.archive.rows import Row
     from halftone.archive.sources import PageOptions, Source
@@ -235,13 +235,16 @@ def run_import(
     ):
         advance = counter.add("Importing", total=opened.total)
         noted: list[ImportAck] = []
+        files: dict[str, str] = {}
         waits = _Waits(counter.say, note=lambda text: advance(0, remark=text))
 
         def on_progress(ack: ImportAck) -> None:
             waits.end()
             if ack.state is ImportState.REJECTED:
-                reason = ack.error.message if ack.error else ""
+                reason = _explain(ack, files=files)
                 rejections.add(ack.row, image_id=_find_image_id(ack), text=reason)
+            else:
+                files.pop(ack.name, None)
             if ack.notes:
                 noted.append(ack)
             advance(1, remark=f"{rejections.count:,} rejected" if rejections.count else "")
@@ -250,12 +253,12 @@ def run_import(
         if not _is_of_pages(source, options):
             rows = expand_rows(rows, options=documents or DocumentOptions())
         summary = client.import_images(
-            _list_kept(rows, kept=kept), on_progress=on_progress, on_wait=waits.tell
+            _list_kept(rows, kept=kept, files=files), on_progress=on_progress, on_wait=waits.tell
         )
     remarks = [
         *opened.remarks,
         *_list_notes(noted, source=opened),
-        *_describe_rejections(summary, source=opened),
+        *_describe_rejections(summary, source=opened, files=files),
         *rejections.describe(),
         *(opened.dates.describe(option="--loose-dates") if opened.dates else ()),
         *kept.describe(),
@@ -269,9 +272,18 @@ def _is_of_pages(source: Path, options: Options | None) -> bool:
     return pages or find_kind(source) is PAGES
 
 
-def _list_kept(rows: Iterator[Row], *, kept: RowList) -> Iterator[Row]:
-    """Yield the rows, and list those that have notes."""
+def _explain(ack: ImportAck, *, files: Mapping[str, str]) -> str:
+    """Return why a row was rejected, with the name of its file."""
+    reason = ack.error.message if ack.error else ""
+    file = files.get(ack.name, "")
+    return reason if file in reason else f"{file}: {reason}"
+
+
+def _list_kept(rows: Iterator[Row], *, kept: RowList, files: dict[str, str]) -> Iterator[Row]:
+    """Yield the rows, list those that have notes, and remember what the files are called."""
     for row in rows:
+        if row.image is not None and row.path is not None:
+            files[row.image.name] = row.path.name
         if row.notes:
             kept.add(row.number, image_id=row.image_id, text=" ".join(row.notes))
         yield row
@@ -291,10 +303,12 @@ def describe(summary: ImportSummary, *, archive: str) -> str:
     return text
 
 
-def _describe_rejections(summary: ImportSummary, *, source: Source) -> list[str]:
+def _describe_rejections(
+    summary: ImportSummary, *, source: Source, files: Mapping[str, str]
+) -> list[str]:
     """Return a line about each of the first rejected rows."""
     lines = [
-        f"{_describe_row(ack, source=source)}: {ack.error.message if ack.error else ''}"
+        f"{_describe_row(ack, source=source)}: {_explain(ack, files=files)}"
         for ack in summary.rejected[:_SHOWN]
     ]
     return [*lines, *["…"] * (len(summary.rejected) > _SHOWN)]

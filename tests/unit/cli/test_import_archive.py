@@ -72,7 +72,7 @@ def test_what_the_service_rejects_is_listed_too(run, tmp_path):
     assert result.exit_code == 1
     assert (tmp_path / "list.csv").read_text(encoding="utf-8-sig").splitlines() == [
         "row,image_id,reason",
-        "3,z,Not an image.",
+        "3,z,z.png: Not an image.",
     ]
 
 
