@@ -158,7 +158,7 @@ def cancel(*, as_json: bool, connect: Connect) -> None:
 @cluster_options
 @click.option(
     "--format",
-    "kind",
+    "written_as",
     type=click.Choice(["csv", "jsonl", "annotations"]),
     required=True,
     help="A row for each printing; a JSON object for each cluster; W3C Web Annotations (JSON-LD).",
@@ -174,7 +174,7 @@ def cancel(*, as_json: bool, connect: Connect) -> None:
 @server_options
 def export(
     *,
-    kind: str,
+    written_as: str,
     path: Path,
     connect: Connect,
     **options: Any,  # the filter's and the clusters' options
@@ -189,10 +189,10 @@ def export(
             # found.
             _find_newest_job(client)
         complete = cluster_export.fetch_members(client, itertools.chain(first, listed))
-        with _open(path, for_spreadsheets=kind == "csv") as file:
-            if kind == "csv":
+        with _open(path, for_spreadsheets=written_as == "csv") as file:
+            if written_as == "csv":
                 count = cluster_export.write_csv(complete, file=file)
-            elif kind == "jsonl":
+            elif written_as == "jsonl":
                 count = cluster_export.write_jsonl(complete, file=file)
             else:
                 verdicts = {frozenset((each.a, each.b)): each for each in client.verdicts()}

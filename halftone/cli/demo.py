@@ -103,7 +103,13 @@ def demo(*, source: Path | None, directory: Path, serve: bool) -> None:
         with Client(addresses.search, embedder=addresses.embedder) as client:
             name = import_archive.derive_archive(folder)
             rejected = directory / "rejected.csv"
-            outcome = import_archive.run_import(client, folder, archive=name, rejected=rejected)
+            outcome = import_archive.run_import(
+                client,
+                folder,
+                archive=name,
+                rejected=rejected,
+                notes=rejected.with_name("notes.csv"),
+            )
             summary = outcome.summary
             output.make_console().print(import_archive.describe(summary, archive=name))
             output.remark(*outcome.remarks)
