@@ -122,10 +122,6 @@ def make_pages(megapixels: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
         make("RGB", "JPEG2000", tile_size=(1024, 1024), irreversible=True, quality_layers=[20]),
     )
     yield "JPEG 2000, grey, one tile", make("L", "JPEG2000", irreversible=True, quality_layers=[20])
-    yield (
-        "JPEG 2000, colours, one tile",
-        make("RGB", "JPEG2000", irreversible=True, quality_layers=[20]),
-    )
 
 
 def show_pages(megapixels: int, only: str) -> int:
