@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from halftone.archive.manifests import read_manifest
 from halftone.evaluation.pairs import compare_pictures
 from halftone.imaging import images
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.probability import UNCOMPARED
 from halftone.matching.relation import Relation
+from halftone.matching.verification import verify
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 FURNITURE = sorted(each.name for each in CASES.glob("fp-*"))
@@ -59,3 +61,19 @@ def test_what_has_too_little_detail_to_compare_is_never_certain():
         assert found.probability <= UNCOMPARED, (one.name, other.name)
     rules = [CASES / "sparse" / f"rule{number}.jpg" for number in (0, 1)]
     assert compare_pictures(prints(rules[0])[0], prints(rules[1])[1]).probability < 0.5
+
+
+def test_a_negative_is_found_and_said_to_be_one():
+    original = CASES.parent / "data" / "press-archive"
+    (path,) = original.rglob("17121-p1906_004_1.*")
+    negative = CASES / "miss-negative" / "negative.jpg"
+    assert compare_pictures(prints(negative)[0], prints(path)[1]).probability > 0.9
+    (overlap, *_) = verify(prints(negative)[0].features, prints(path)[1].features).overlaps
+    assert overlap.negative
+
+
+def test_a_file_of_a_mac_is_found_by_the_name_in_its_manifest():
+    (row,) = read_manifest(CASES / "nfd", archive="any")
+    assert row.error is None
+    assert row.path is not None
+    assert row.path.read_bytes()
