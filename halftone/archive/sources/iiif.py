@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _CONTEXT: Final = "iiif.io/api/presentation"
 _HTML: Final = re.compile(r"<[^>]*>")
+# How deep a text may lie in lists and languages.
+_LEVELS: Final = 16
 # Labels of metadata, in lower case, in the languages in which libraries write them.
 _LABELS: Final = {
     "date": {
@@ -109,15 +111,16 @@ IIIF: Final = Kind(name="iiif", recognise=recognise_iiif, open=open_iiif)
 
 def list_canvases(document: Any) -> Iterator[Canvas]:
     """Yield the canvases of a manifest, or of the manifests within a collection."""
-    if not isinstance(document, dict):
-        return
-    if read_type(document) == "collection":
-        for part in _list_parts(document):
-            yield from list_canvases(part)
-        return
-    known = _read_manifest(document)
-    for number, canvas in enumerate(_list_canvases(document), start=1):
-        yield _read_canvas(canvas, known=known, number=number)
+    # A list and no recursion: a stranger chose how deep they lie.
+    waiting = [document] if isinstance(document, dict) else []
+    while waiting:
+        part = waiting.pop()
+        if read_type(part) == "collection":
+            waiting += reversed(_list_parts(part))
+            continue
+        known = _read_manifest(part)
+        for number, canvas in enumerate(_list_canvases(part), start=1):
+            yield _read_canvas(canvas, known=known, number=number)
 
 
 def list_manifests(document: Any) -> list[str]:
@@ -155,7 +158,7 @@ def _list_parts(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _list_canvases(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    nodes = as_list(manifest.get("items"))
+    nodes = [*as_list(manifest.get("items"))]
     for sequence in as_list(manifest.get("sequences")):
         nodes += as_list(sequence.get("canvases")) if isinstance(sequence, dict) else []
     return [node for node in nodes if read_type(node) == "canvas"]
@@ -210,12 +213,13 @@ def _read_canvas(canvas: dict[str, Any], *, known: dict[str, Any], number: int) 
 
 def _find_images(canvas: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the images that are painted on a canvas."""
-    annotations = as_list(canvas.get("images"))
+    annotations = [*as_list(canvas.get("images"))]
     for page in as_list(canvas.get("items")):
         annotations += as_list(page.get("items")) if isinstance(page, dict) else []
     for annotation in annotations:
-        bodies = annotation.get("body") or annotation.get("resource") if annotation else None
-        for body in as_list(bodies):
+        if not isinstance(annotation, dict):
+            continue
+        for body in as_list(annotation.get("body") or annotation.get("resource")):
             if not isinstance(body, dict):
                 continue
             # Of several images to choose from the first is the usual one.
@@ -232,13 +236,14 @@ def _read_text(value: Any) -> str:
     return next(iter(_read_texts(value)), "")
 
 
-def _read_texts(value: Any) -> list[str]:
+def _read_texts(value: Any, *, levels: int = _LEVELS) -> list[str]:
     """Return the texts of a value, which may be by language, without their HTML."""
+    if not levels:
+        return []
     if isinstance(value, dict):
-        if "@value" in value:
-            return _read_texts(value["@value"])
-        return _read_texts(next(iter(value.values()), None)) if value else []
+        inner = value["@value"] if "@value" in value else next(iter(value.values()), None)
+        return _read_texts(inner, levels=levels - 1)
     if isinstance(value, list):
-        return [text for each in value for text in _read_texts(each)]
+        return [text for each in value for text in _read_texts(each, levels=levels - 1)]
     text = _HTML.sub("", str(value)).strip() if isinstance(value, str | int | float) else ""
     return [text] if text else []

@@ -10,6 +10,7 @@ import pytest
 from halftone.archive.data_sets import read_listing
 from halftone.archive.mapping import parse_map
 from halftone.archive.sources import Options, find_kind, open_source
+from halftone.archive.sources.iiif import list_canvases
 from halftone.core import errors
 
 
@@ -261,6 +262,54 @@ def test_a_collection_of_manifests_of_iiif_2(folder):
     save(folder, "collection.json", collection)
     with pytest.raises(errors.InvalidArgument, match="halftone fetch"):
         open_source(folder, archive="press")
+
+
+@pytest.mark.parametrize("odd", ["http://x", 7, True, 1.5, ["x"], [["x"]], {"x": "y"}, [None]])
+@pytest.mark.parametrize("make", [manifest_2, manifest_3])
+def test_odd_values_anywhere_in_a_manifest_raise_nothing(make, odd):
+    def list_places(node, path=()):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield (*path, key)
+            if isinstance(value, dict | list):
+                yield from list_places(value, (*path, key))
+
+    for place in list(list_places(make("a.jpg"))):
+        document = make("a.jpg")
+        node = document
+        for key in place[:-1]:
+            node = node[key]
+        node[place[-1]] = odd
+        for canvas in list_canvases(document):
+            assert all(isinstance(each, str) for each in (canvas.id, *canvas.images))
+
+
+@pytest.mark.parametrize("make", [manifest_2, manifest_3])
+def test_a_manifest_is_not_changed_by_reading(make):
+    document = {**make("a.jpg", "b.jpg"), "items": make("a.jpg").get("items", [])}
+    document["sequences"] = manifest_2("c.jpg")["sequences"]
+    for canvas in [*document["items"], *document["sequences"][0]["canvases"]]:
+        canvas["images"] = [{"resource": {"@id": "https://iiif.example/x"}}]
+        canvas["items"] = [{"items": [{"body": {"id": "https://iiif.example/y"}}]}]
+    before = json.dumps(document)
+    first = list(list_canvases(document))
+    assert list(list_canvases(document)) == first
+    assert json.dumps(document) == before
+
+
+def test_collections_may_lie_deep_within_one_another():
+    document = manifest_3("a.jpg")
+    for _ in range(5_000):
+        document = {"type": "Collection", "items": [document]}
+    assert [canvas.images for canvas in list_canvases(document)] == [
+        ("https://iiif.example/image/files%2Fa.jpg",)
+    ]
+
+
+def test_a_text_may_lie_deep():
+    document = manifest_3("a.jpg")
+    for _ in range(5_000):
+        document["label"] = [document["label"]]
+    assert len(list(list_canvases(document))) == 1
 
 
 def test_pages_of_chronicling_america(folder):
