@@ -33,6 +33,7 @@ _LONGEST_WAIT: Final = 600.0
 _CHUNK: Final = 256 * 1024
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_DIGITS: Final = 20
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -46,10 +47,14 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if parsed in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
+        # Nothing else is given out: what lies elsewhere is old, local, or IPv4 by another name.
+        if parsed not in _GIVEN_OUT:
+            return False
     return parsed.is_global and not parsed.is_multicast
 
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_GIVEN_OUT: Final = ipaddress.IPv6Network("2000::/3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,10 @@ class PoliteClient:
             headers = {"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"}
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
-            length = response.headers.get("Content-Length") or "0"
+            length = read_number(response.headers.get("Content-Length")) or 0
             good = response.status == 200  # noqa: PLR2004 - OK
-            if good and length.isdigit() and int(length) > most:
-                raise _refuse(f"{url} has {int(length):,} bytes, and {most:,} are allowed")
+            if good and length > most:
+                raise _refuse(f"{url} has {length:,} bytes, and {most:,} are allowed")
             content = bytearray()
             while good and (chunk := response.read(_CHUNK)):
                 content += chunk
@@ -164,8 +169,8 @@ class PoliteClient:
                     raise _refuse(f"{url} has more than the {most:,} bytes that are allowed")
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"more than {_DEADLINE:.0f} seconds")
-            if good and length.isdigit() and 0 < len(content) < int(length):
-                raise http.client.IncompleteRead(bytes(content), int(length) - len(content))
+            if good and 0 < len(content) < length:
+                raise http.client.IncompleteRead(bytes(content), length - len(content))
             return response.status, response.headers, bytes(content)
         finally:
             connection.close()
@@ -234,13 +239,19 @@ def _read_wait(text: str | None, *, default: float) -> float:
     """Return the seconds that a host asks to wait: a number, or a moment."""
     if not text:
         return default
-    if text.strip().isdigit():
-        return float(text)
+    if (seconds := read_number(text)) is not None:
+        return float(seconds)
     try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        moment = email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return default
-    return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, moment - time.time())
+
+
+def read_number(text: str | None) -> int | None:
+    """Return the number of a header; None if it is none, or has more digits than any needs."""
+    text = (text or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None
 
 
 def _refuse(problem: str) -> errors.InvalidArgument:

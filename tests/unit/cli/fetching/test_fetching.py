@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from halftone.archive.sources import open_source
 from halftone.cli.app import main
 from halftone.cli.fetching.harvest import fetch_all
-from halftone.cli.fetching.web import PoliteClient, is_public
+from halftone.cli.fetching.web import PoliteClient, is_public, read_number
 from halftone.core import errors
 
 PICTURE = b"\xff\xd8picture"
@@ -148,6 +148,8 @@ def test_a_name_that_leads_to_a_private_address_is_not_asked(library):
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.1"),
         *("100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1"),
         *("::ffff:127.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "ff02::1"),
+        *("::127.0.0.1", "::10.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1"),
+        *("64:ff9b:1:ffff::10.0.0.1", "100::1", "2001:db8::1", "5f00::1", "4000::1", "::8.8.8.8"),
     ],
 )
 def test_private_addresses_are_told_however_they_are_written(address):
@@ -189,6 +191,16 @@ def test_a_host_that_wants_to_be_left_alone_is(library):
     with pytest.raises(errors.Unavailable, match="answers 500"):
         get(client, down)
     assert library.asked.count("/c.jpg") == 5
+
+
+@pytest.mark.parametrize("number", ["²", "1³", "1" * 5000, "1" * 20, "-1", "1e3", "nan", "soon"])
+def test_headers_that_are_no_numbers_are_passed_over(library, number):
+    url = library.offer("/a.jpg", status=503, Retry_After=number)
+    library.offer("/a.jpg", PICTURE, Content_Length=number, Connection="close")
+    client, slept = make_client(library.host)
+    assert get(client, url) == PICTURE
+    assert max(slept) <= 1
+    assert read_number(number) is None
 
 
 def test_what_is_not_there_is_not_asked_for_again(library):
