@@ -49,7 +49,8 @@ def expand_rows(rows: Iterable[Row], *, options: DocumentOptions) -> Iterator[Ro
     """Yield rows, and for each file with several pages one row for each page.
 
     A row that has a `content` already, or is rejected, is yielded as it is. A document that cannot
-    be opened becomes a rejected row that names it.
+    be opened becomes a rejected row that names it, as do the pages of a TIFF behind damage; behind
+    a single page, they become a note.
     """
     for row in rows:
         if row.path is None or row.image is None or row.content is not None:
@@ -74,11 +75,16 @@ def expand_rows(rows: Iterable[Row], *, options: DocumentOptions) -> Iterator[Ro
 def _expand(row: Row, path: Path, *, options: DocumentOptions) -> Iterator[Row]:
     with path.open("rb") as file:
         head = file.read(1024)
+    lost = ""
     if head.startswith(_TIFF) and options.tiff_pages == "all":
-        pages = _map(path, tiff_pages.read_pages).full
-        makers: list[Callable[[], bytes]] = [partial(_read_tiff_page, path, page) for page in pages]
+        listed = _map(path, tiff_pages.read_pages)
+        lost = "" if listed.complete else _describe_lost(path, count=len(listed.full))
+        makers: list[Callable[[], bytes]] = [
+            partial(_read_tiff_page, path, page) for page in listed.full
+        ]
         if len(makers) == 1:
-            yield row
+            # What follows a single page is often no page, but what a program left there.
+            yield replace(row, notes=(*row.notes, lost)) if lost else row
             return
     elif pdf.is_pdf(head) and not headers.kind_of(head):
         makers = [
@@ -90,6 +96,12 @@ def _expand(row: Row, path: Path, *, options: DocumentOptions) -> Iterator[Row]:
         return
     for number, make in enumerate(makers, start=1):
         yield _make_page(row, number=number, count=len(makers), content=make)
+    if lost:
+        raise errors.InvalidArgument(lost, field="file", reason="BAD_FILE")
+
+
+def _describe_lost(path: Path, *, count: int) -> str:
+    return f"{path.name}: pages behind page {count:,} cannot be read, if there are any."
 
 
 def _make_page(row: Row, *, number: int, count: int, content: Callable[[], bytes]) -> Row:

@@ -50,10 +50,13 @@ class Pages(NamedTuple):
     Attributes:
         first: What the first directory holds, be it a page or not.
         full: The pages, without smaller copies and masks.
+        complete: Whether the chain of directories was followed to its end. Otherwise it leads to
+            damage, in a circle, or past 10,000 directories, and further pages may be lost.
     """
 
     first: Page
     full: tuple[Page, ...]
+    complete: bool = True
 
     @property
     def main(self) -> Page:
@@ -82,10 +85,13 @@ def count_pages(content: bytes) -> int:
 def read_pages(content: bytes) -> Pages:
     """Return the pages of a TIFF; at least one, which may be a damaged directory."""
     first, full, other = Page(0, 0, 0), list[Page](), list[Page]()
+    complete = False
     try:
         layout = tiff.read_layout(content)
         first = Page(layout.directory, 0, 0)
         for directory in _walk(content, layout=layout):
+            if directory is None:
+                break
             tags = dict(_read_first_tags(content, directory, layout))
             page = Page(directory, tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0))
             if directory == layout.directory:
@@ -95,6 +101,8 @@ def read_pages(content: bytes) -> Pages:
                 other.append(page)
             else:
                 full.append(page)
+        else:
+            complete = True
         if not full:
             full.extend(_read_sub_pages(content, first.directory, layout))
     except struct.error:
@@ -104,7 +112,7 @@ def read_pages(content: bytes) -> Pages:
     elif full[0] == first and any(_is_thumbnail(first, of=page) for page in full[1:]):
         full = full[1:]
         full.sort(key=lambda page: not _is_thumbnail(first, of=page))
-    return Pages(first, tuple(full))
+    return Pages(first, tuple(full), complete)
 
 
 def choose(content: bytes) -> bytes:
@@ -283,14 +291,20 @@ def _read_sub_pages(content: bytes, directory: int, layout: Layout) -> Iterator[
     yield from sorted(pages, key=_area, reverse=True)[:1]
 
 
-def _walk(content: bytes, *, layout: Layout) -> Iterator[int]:
-    """Yield the offset of each directory, to the end of the chain or the first damage."""
+def _walk(content: bytes, *, layout: Layout) -> Iterator[int | None]:
+    """Yield the offset of each directory, and None behind the last if the chain goes on.
+
+    Raises:
+        struct.error: The chain leads out of the file.
+    """
     seen: set[int] = set()
     directory = layout.directory
     while directory and directory not in seen and len(seen) < _MOST_PAGES:
         seen.add(directory)
         yield directory
         directory = _find_next(content, directory, layout)
+    if directory:
+        yield None
 
 
 def _find_next(content: bytes, directory: int, layout: Layout) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,33 @@ def test_the_first_page_alone_on_purpose(tmp_path):
     content = write_tiff(Page(values=GREY), Page(values=OTHER))
     (row,) = read(tmp_path, "7.tif", content, tiff_pages="first")
     assert (row.image_id, row.content) == ("x/7", None)
+
+
+def _link_last(content: bytes, target: int) -> bytes:
+    """Return a little-endian TIFF whose last directory links to an offset."""
+    changed = bytearray(content)
+    at = 4
+    while directory := struct.unpack_from("<L", changed, at)[0]:
+        at = directory + 2 + 12 * struct.unpack_from("<H", changed, directory)[0]
+    struct.pack_into("<L", changed, at, target)
+    return bytes(changed)
+
+
+def test_pages_of_a_tiff_behind_damage_are_told(tmp_path):
+    content = write_tiff(Page(values=GREY), Page(values=OTHER))
+    for target in (len(content) + 8, 2**32 - 1):
+        *rows, lost = read(tmp_path, "7.tif", _link_last(content, target))
+        assert [row.image_id for row in rows] == ["x/7/p1", "x/7/p2"]
+        assert (lost.image_id, lost.image, lost.number) == ("x/7", None, rows[0].number)
+        assert "behind page 2" in lost.error.message
+        assert lost.error.reason == "BAD_FILE"
+
+
+def test_damage_behind_a_single_page_is_a_note(tmp_path):
+    content = write_tiff(Page(values=GREY))
+    (row,) = read(tmp_path, "7.tif", _link_last(content, len(content) + 8))
+    assert (row.image_id, row.error) == ("x/7", None)
+    assert "behind page 1" in row.notes[-1]
 
 
 def test_a_page_of_jpeg_keeps_its_tables(tmp_path):

@@ -51,6 +51,22 @@ def test_pages_behind_damage_and_in_circles_are_not_counted():
         assert 1 <= tiff_pages.count_pages(content[:length]) <= 3
 
 
+def test_a_listing_says_whether_it_is_complete():
+    content = pages()
+    assert tiff_pages.read_pages(content).complete
+    (directory,) = struct.unpack_from("<L", content, 4)
+    (count,) = struct.unpack_from("<H", content, directory)
+    for target in (directory, len(content), 2**32 - 1):
+        changed = bytearray(content)
+        struct.pack_into("<L", changed, directory + 2 + 12 * count, target)
+        assert not tiff_pages.read_pages(bytes(changed)).complete
+    # A chain of empty directories: a number of tags, and a link to the next.
+    for number, complete in ((10_000, True), (10_001, False)):
+        chain = [struct.pack("<HL", 0, 8 + 6 * (n + 1)) for n in range(number - 1)]
+        listed = tiff_pages.read_pages(b"II*\0" + struct.pack("<L", 8) + b"".join(chain) + bytes(6))
+        assert (len(listed.full), listed.complete) == (10_000, complete)
+
+
 def test_a_file_that_ends_in_or_before_its_directory_is_cut():
     for content in (saved(grey(), "TIFF"), saved(grey(), "TIFF", big_tiff=True)):
         assert not tiff.ends_in_directory(content)
