@@ -201,7 +201,7 @@ def run_import(
         rejected: The file for rejected rows; written only if there are any. An import does not
             end because it cannot be written.
         notes: The file for rows that were kept with a note; None stands for `notes.csv` beside the
-            manifest.
+            manifest, where a file of somebody else's stays and stops nothing.
 
     Raises:
         errors.InvalidArgument: The manifest as a whole cannot be used, or `rejected` is a file
@@ -229,7 +229,11 @@ def run_import(
     with (
         RowList(rejected, purpose=REJECTED, numbering=numbering) as rejections,
         RowList(
-            notes or _place_list(source, name="notes.csv"), purpose=NOTED, numbering=numbering
+            notes or _place_list(source, name="notes.csv"),
+            purpose=NOTED,
+            numbering=numbering,
+            # Nearly no import has notes, and many people have a file of that name.
+            refuse=notes is not None,
         ) as kept,
         Counter() as counter,
     ):

@@ -61,44 +61,55 @@ class RowList:
 
     Args:
         path: The file. The list of an earlier run is removed, because it would be mistaken for this
-            run's; any other file is not ours.
+            run's; any other file is not ours and stays as it is, unless it is empty and there are
+            rows to be listed.
         purpose: What the rows are listed for.
         numbering: A sentence about what the numbers of rows count, or "".
+        refuse: Whether a file that is not ours is refused at the start. Otherwise the rows, if
+            there are any, are not listed, and `describe` says so.
 
     Attributes:
         count: The number of rows.
 
     Raises:
-        errors.InvalidArgument: The file is no such list. Raised when the context is entered.
+        errors.InvalidArgument: The file is no such list, and `refuse` is set. Raised when the
+            context is entered.
     """
 
-    def __init__(self, path: Path, *, purpose: Purpose, numbering: str) -> None:
+    def __init__(
+        self, path: Path, *, purpose: Purpose, numbering: str, refuse: bool = True
+    ) -> None:
         self.count = 0
         self._path = path
         self._purpose = purpose
         self._numbering = numbering
+        self._refuse = refuse
         self._file: IO[str] | None = None
         self._problem = ""
 
     def __enter__(self) -> Self:
         try:
-            if self._path.is_file():
-                self._remove()
+            begins, ours = self._look()
+            if ours:
+                self._path.unlink()
+            elif begins and self._refuse:
+                raise errors.InvalidArgument(
+                    f"{self._path} exists and is no list of rows; name another file with "
+                    f"{self._purpose.option}.",
+                    field=self._purpose.option.removeprefix("--"),
+                )
         except OSError as error:
             self._fail(error)
         return self
 
-    def _remove(self) -> None:
+    def _look(self) -> tuple[bytes, bool]:
+        """Return how the file begins, empty if it is not there, and whether it is such a list."""
+        if not self._path.is_file():
+            return b"", False
         header = ",".join(self._purpose.header).encode()
         with self._path.open("rb") as file:
             begins = file.read(len(_MARK) + len(header)).removeprefix(_MARK)
-        if not header.startswith(begins[: len(header)]) or 0 < len(begins) < len(header):
-            raise errors.InvalidArgument(
-                f"{self._path} exists and is no list of rows; name another file with "
-                f"{self._purpose.option}.",
-                field=self._purpose.option.removeprefix("--"),
-            )
-        self._path.unlink()
+        return begins, begins.startswith(header)
 
     def add(self, row: int, *, image_id: str, text: str) -> None:
         """Append a row, unless the file could not be written before."""
@@ -107,6 +118,10 @@ class RowList:
             return
         try:
             if self._file is None:
+                begins, ours = self._look()
+                if begins and not ours:
+                    self._problem = "the file exists and is no list of rows"
+                    return
                 # By its mark a spreadsheet knows that a file is UTF-8.
                 self._file = files.with_folders(self._path).open(
                     "w", newline="", encoding="utf-8-sig", errors="backslashreplace"

@@ -181,9 +181,7 @@ def test_a_list_of_an_earlier_import_that_cannot_be_removed_is_named(run, tmp_pa
     finally:
         folder.chmod(0o700)
     assert result.exit_code == 0
-    assert f"{path} lists rows that an earlier import rejected, and cannot be removed:" in (
-        result.stderr
-    )
+    assert f"{path} lists rows of an earlier import, and cannot be removed:" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
@@ -253,6 +251,40 @@ def test_a_file_of_somebody_else_is_not_overwritten(run, fake, tmp_path, content
     assert "--rejected" in result.stderr
     assert (folder / "rejected.csv").read_bytes() == content
     assert "archives/press/images/new" not in fake.records
+
+
+def test_notes_of_a_person_stop_no_import_and_stay(run, fake, tmp_path):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,1914", "y,y.png,J,22.08.1914"])
+    notes = folder / "notes.csv"
+    notes.write_text("box,remark\n1,mine\n")
+    assert run("import", folder).exit_code == 1
+    result = run("import", folder, "--loose-dates")
+    assert result.exit_code == 0, result.output
+    assert f"could not be listed in {notes}: the file exists and is no list of rows" in (
+        result.stderr
+    )
+    assert "--notes FILE lists it elsewhere" in result.stderr
+    assert notes.read_text() == "box,remark\n1,mine\n"
+    assert "archives/press/images/y" in fake.records
+    # A file that is named is refused before anything is sent.
+    assert run("import", folder, "--notes", notes).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["notes.csv", "rejected.csv"])
+def test_an_empty_file_of_a_lists_name_stays(run, tmp_path, name):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,1914"])
+    (folder / name).touch()
+    assert run("import", folder).exit_code == 0
+    assert (folder / name).exists()
+
+
+def test_old_notes_do_not_stay(run, tmp_path):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,22.08.1914"])
+    assert run("import", folder, "--loose-dates").exit_code == 0
+    assert (folder / "notes.csv").exists()
+    (folder / "manifest.csv").write_text("image_id,file\nx,x.png\n")
+    assert run("import", folder).exit_code == 0
+    assert not (folder / "notes.csv").exists()
 
 
 def test_a_spreadsheet_finds_no_formulas_in_the_list(run, tmp_path):
