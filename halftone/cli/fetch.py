@@ -41,6 +41,15 @@ _SHOWN: Final = 5
     help="The most pictures in the folder.",
 )
 @click.option(
+    "--documents",
+    # An import reads no more of a folder.
+    type=click.IntRange(min=1, max=5_000),
+    default=1000,
+    show_default=True,
+    help="The most manifests and collections that are asked for. Collections within collections "
+    "are followed 16 deep.",
+)
+@click.option(
     "--size",
     type=click.IntRange(min=64),
     help="The most pixels of the longer side, where a host scales.  [default: as the manifest has]",
@@ -58,6 +67,7 @@ def fetch(
     folder: Path,
     hosts: tuple[str, ...],
     limit: int,
+    documents: int,
     size: int | None,
     pause: float,
 ) -> None:
@@ -74,7 +84,9 @@ def fetch(
         hosts=frozenset(host.lower().rstrip(".") for host in hosts), pause=pause, say=output.remark
     )
     try:
-        harvest = fetch_all(urls, folder=folder, client=client, limit=limit, size=size)
+        harvest = fetch_all(
+            urls, folder=folder, client=client, limit=limit, documents=documents, size=size
+        )
     except KeyboardInterrupt:
         output.remark("Stopped. The same command goes on from there.")
         raise SystemExit(output.INTERRUPTED) from None

@@ -32,6 +32,7 @@ _DEADLINE: Final = 600.0
 _LONGEST_WAIT: Final = 600.0
 _CHUNK: Final = 256 * 1024
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_LIMITED: Final = frozenset({429, 503})
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _DIGITS: Final = 20
 _PORTS: Final = {"http": 80, "https": 443}
@@ -55,6 +56,10 @@ def is_public(address: str) -> bool:
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GIVEN_OUT: Final = ipaddress.IPv6Network("2000::/3")
+
+
+class LeftAlone(errors.Unavailable):
+    """A host wants to be left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +108,17 @@ class PoliteClient:
                 answer has more than `most` bytes.
             errors.NotFound: There is nothing.
             errors.PermissionDenied: It is not for everybody.
-            errors.Unavailable: The host does not answer, or wants to be left alone for longer than
-                ten minutes.
+            LeftAlone: The host wants to be left alone, for longer than ten minutes or again and
+                again.
+            errors.Unavailable: The address gives no answer.
         """
-        problem = ""
+        problem, busy = "", False
         for attempt in range(_TRIES):
             try:
                 status, headers, content = self._follow(url, most=most, accept=accept)
             except (OSError, http.client.HTTPException) as error:
                 problem = f"{url} cannot be reached: {error}"
-                wait = 2.0**attempt
+                wait, busy = 2.0**attempt, False
             else:
                 if status == 200:  # noqa: PLR2004 - OK
                     kind = (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
@@ -120,8 +126,9 @@ class PoliteClient:
                 _check_status(status, url=url)
                 problem = f"{url} answers {status}"
                 wait = _read_wait(headers.get("Retry-After"), default=2.0**attempt)
+                busy = status in _LIMITED and "Retry-After" in headers
             if wait > _LONGEST_WAIT:
-                raise errors.Unavailable(
+                raise LeftAlone(
                     f"{problem}, and asks to come back in {wait / 60:.0f} minutes. The same "
                     "command goes on from here."
                 )
@@ -129,7 +136,9 @@ class PoliteClient:
                 if wait > 10:  # noqa: PLR2004 - a person wonders
                     self.say(f"{problem}; asked again in {wait:.0f} s.")
                 self.sleep(wait)
-        raise errors.Unavailable(f"{problem}. The same command goes on from here.")
+        if busy:
+            raise LeftAlone(f"{problem}. The same command goes on from here.")
+        raise errors.Unavailable(f"{problem}.")
 
     def _follow(
         self, url: str, *, most: int, accept: str

@@ -289,6 +289,69 @@ def test_a_harvest_that_was_cut_off_goes_on(library, tmp_path):
     assert row.error.reason == "MISSING_FILE"
 
 
+def test_a_broken_picture_does_not_end_it(library, tmp_path):
+    url = make_collection(library, count=4)
+    library.answers["/0.jpg"] = [(500, {}, b"")]
+    library.answers["/2.jpg"] = [(200, {"Content-Length": "99", "Connection": "close"}, PICTURE)]
+    client, _ = make_client(library.host)
+    harvest = fetch_all([url], folder=tmp_path, client=client, limit=10)
+    assert harvest.fetched == 2
+    addresses = [f"{library.url}/{number}.jpg" for number in (0, 2)]
+    assert [address for address, _ in harvest.failed] == addresses
+    library.answers["/0.jpg"] = [(200, {"Content-Type": "image/jpeg"}, PICTURE)]
+    harvest = fetch_all([url], folder=tmp_path, client=client, limit=10)
+    assert (harvest.kept, harvest.fetched, len(harvest.failed)) == (2, 1, 1)
+
+
+def test_a_host_that_asks_for_time_again_and_again_is_left_alone(library, tmp_path):
+    url = make_collection(library)
+    library.answers["/1.jpg"] = [(503, {"Retry-After": "1"}, b"")]
+    client, _ = make_client(library.host)
+    with pytest.raises(errors.Unavailable, match="answers 503"):
+        fetch_all([url], folder=tmp_path, client=client, limit=10)
+
+
+def test_a_host_that_is_down_is_left_alone_and_never_blocks_what_is_behind(library, tmp_path):
+    url = make_collection(library, count=12)
+    for number in range(11):
+        library.answers[f"/{number}.jpg"] = [(500, {}, b"")]
+    client, _ = make_client(library.host)
+    for last in (4, 9):
+        with pytest.raises(errors.Unavailable, match="no answer 5 times in a row"):
+            fetch_all([url], folder=tmp_path, client=client, limit=20)
+        assert library.asked[-1] == f"/{last}.jpg"
+    harvest = fetch_all([url], folder=tmp_path, client=client, limit=20)
+    assert (harvest.fetched, len(harvest.failed)) == (1, 11)
+
+
+def offer_collection(library, name, *parts):
+    return library.offer(
+        f"/{name}",
+        {
+            "@context": "http://iiif.io/api/presentation/3/context.json",
+            "id": f"{library.url}/{name}",
+            "type": "Collection",
+            "items": [{"id": f"{library.url}/{part}", "type": "Collection"} for part in parts],
+        },
+    )
+
+
+def test_collections_without_end_are_bounded(library, tmp_path):
+    wide = offer_collection(library, "wide", *range(5))
+    for number in range(100):
+        offer_collection(library, number, number + 1)
+    client, _ = make_client(library.host)
+    harvest = fetch_all([wide], folder=tmp_path / "wide", client=client, limit=1, documents=4)
+    assert harvest.manifests == 4
+    ((_, why),) = harvest.failed
+    assert "more than 4 manifests and collections" in why
+    start = f"{library.url}/0"
+    harvest = fetch_all([start], folder=tmp_path / "deep", client=client, limit=1)
+    assert harvest.manifests == 17
+    ((address, why),) = harvest.failed
+    assert (address, "16 collections deep" in why) == (f"{library.url}/17", True)
+
+
 def test_the_limit_ends_it(library, tmp_path):
     url = make_collection(library)
     client, _ = make_client(library.host)
