@@ -2,7 +2,8 @@
 
 A page's record comes before those of its pictures. What their descriptions say is read by
 `halftone.archive.pages`; where no picture is described in a whole issue, pictures are found by
-layout. Nothing is yielded of an issue whose boxes do not fit its scans.
+layout. If the boxes of the first issue do not fit its scans, nothing is yielded at all; of a later
+one, each page is rejected.
 """
 
 from __future__ import annotations
@@ -136,18 +137,22 @@ class PageReader:
         """Yield issues with their pages, which are read while they are gone through.
 
         Args:
-            check: Whether an issue whose boxes do not fit its scans ends the reading; otherwise the
-                reason becomes a remark.
+            check: Whether the pages of an issue whose boxes do not fit its scans have an `error`;
+                otherwise the reason becomes a remark.
 
         Raises:
-            errors.InvalidArgument: The boxes of an issue do not fit its scans.
+            errors.InvalidArgument: The boxes of the first issue with scans do not fit them, and
+                `check` is set.
         """
+        began = False
         for issue in folders.read_issues(self.folder):
             for note in issue.notes:
                 self._remark(note)
-            yield issue, self._read_issue(issue, check=check)
+            pages = self._read_issue(issue, check=check, began=began)
+            began = began or any(page.image is not None for page in issue.pages)
+            yield issue, pages
 
-    def _read_issue(self, issue: Issue, *, check: bool) -> Iterator[ReadPage]:
+    def _read_issue(self, issue: Issue, *, check: bool, began: bool) -> Iterator[ReadPage]:
         """Check the boxes of an issue, and return its pages."""
         pages = [page for page in issue.pages if page.image is not None]
         stems = Counter(_make_stem(page) for page in pages)
@@ -161,8 +166,10 @@ class PageReader:
         try:
             placing.check(good, override=self.options.override)
         except errors.InvalidArgument as error:
-            if check:
+            if check and not began:
                 raise
+            if check:
+                return self._refuse(pages, stems=stems, measured=measured, error=error)
             self._remark(error.message)
         return self._finish(issue, pages=pages, stems=stems, measured=measured)
 
@@ -181,6 +188,34 @@ class PageReader:
                 read = self._measure(page, ambiguous=stems[_make_stem(page)] > 1)
             yield self._find(read, by_layout=by_layout)
 
+    def _refuse(
+        self,
+        pages: list[Page],
+        *,
+        stems: Counter[Path],
+        measured: dict[int, ReadPage],
+        error: errors.InvalidArgument,
+    ) -> Iterator[ReadPage]:
+        """Yield the pages of an issue whose boxes do not fit, each with the reason."""
+        first = ""
+        for index, page in enumerate(pages):
+            image_id = self._make_id(page, ambiguous=stems[_make_stem(page)] > 1)
+            own = measured[index].error if index in measured else None
+            if own is None:
+                own = error
+                if first:
+                    own = errors.InvalidArgument(
+                        f"The boxes of this issue do not fit its scans; {first} says what would.",
+                        field="path",
+                        reason=error.reason,
+                    )
+                first = first or image_id
+            yield ReadPage(id=image_id, page=page, error=own)
+
+    def _make_id(self, page: Page, *, ambiguous: bool) -> str:
+        assert page.image is not None  # noqa: S101 - for the type checker
+        return compose(naming.make_id(page.image, folder=self.folder, ambiguous=ambiguous))
+
     def _uses_layout(self, issue: Issue) -> bool:
         if self.options.layout is Layout.AUTO:
             return not issue.has_pictures
@@ -189,21 +224,21 @@ class PageReader:
     def _measure(self, page: Page, *, ambiguous: bool) -> ReadPage:
         override = self.options.override
         assert page.image is not None  # noqa: S101 - for the type checker
-        image_id = naming.make_id(page.image, folder=self.folder, ambiguous=ambiguous)
+        image_id = self._make_id(page, ambiguous=ambiguous)
         needs_dpi = placing.needs_dpi(page, override=override)
         try:
             scan = scans.measure(page.image, needs_dpi=needs_dpi)
             # A page in a unit of length without a size may have no scale at all.
             placing.place(page, scan, override=override)
         except errors.InvalidArgument as error:
-            return ReadPage(id=compose(image_id), page=page, error=error)
+            return ReadPage(id=image_id, page=page, error=error)
         if placing.find_mismatch(page, scan):
             self._remark(
                 f"{page.image} and {page.description} have other proportions: boxes may be shifted."
             )
         if scan.pages > 1:
             self._remark(f"{page.image} has {scan.pages} pages; only the first is imported.")
-        return ReadPage(id=compose(image_id), page=page, scan=scan)
+        return ReadPage(id=image_id, page=page, scan=scan)
 
     def _find(self, read: ReadPage, *, by_layout: bool) -> ReadPage:
         """Return a page with its pictures."""

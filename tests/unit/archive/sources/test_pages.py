@@ -157,6 +157,38 @@ def test_boxes_that_do_not_fit_end_it_with_what_would(tmp_path):
     assert regions(rows) == {name: each.region for name, each in BNL.pictures.items()}
 
 
+def write_misfit(folder):
+    """Write an issue the boxes of which are not in pixels as they say."""
+    BNL.write(folder)
+    text = folder / "text" / "0001.xml"
+    text.write_text(
+        text.read_text()
+        .replace("<MeasurementUnit>mm10", "<MeasurementUnit>pixel")
+        .replace('<Page ID="P1"', '<Page ID="P1" WIDTH="500" HEIGHT="750"')
+    )
+
+
+def test_a_later_issue_whose_boxes_do_not_fit_costs_itself_only(tmp_path):
+    SBB.write(tmp_path / "1890")
+    write_misfit(tmp_path / "1891")
+    SBB.write(tmp_path / "1892")
+    _, rows = read(tmp_path)
+    (bad,) = [row for row in rows if row.error]
+    assert bad.image_id.startswith("1891/")
+    assert "--alto-unit mm10" in bad.error.message
+    assert bad.error.reason == "BOXES_OUTSIDE"
+    assert {row.image_id[:4] for row in rows if row.image} == {"1890", "1892"}
+    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+
+
+def test_the_first_issue_stops_it_if_its_boxes_do_not_fit(tmp_path):
+    write_misfit(tmp_path / "1889")
+    SBB.write(tmp_path / "1890")
+    source = open_source(tmp_path, archive="press")
+    with pytest.raises(errors.InvalidArgument, match="--alto-unit mm10"):
+        next(source.rows)
+
+
 def test_a_page_that_cannot_be_used_costs_itself_only(tmp_path):
     BNF.write(tmp_path / "a")
     SBB.write(tmp_path / "b")
