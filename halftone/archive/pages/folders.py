@@ -35,7 +35,7 @@ _DESCRIBING: Final[dict[str, Callable[[Element], list[Page]]]] = {
 _ENDINGS: Final = re.compile(r"[._-](alto|page|ocr|xml|text|hocr|iiif|annotations?)$")
 # Folders that hold one kind of file of an issue, and not an issue of their own.
 _PARTS: Final = re.compile(
-    r"(alto|ocr|page|pages|xml|text|fulltext|mets|annotations?|images?|img|scans?|jpe?g|jp2|tiff?|"
+    r"(alto|ocr|page|pages|xml|text|fulltext|mets|annotations?|images?|img|scans?|jpe?g|jp2|tiff?|pdfs?|"
     r"png|default|max|master|ocr-?master|viewing|access|derivatives?)([-_ ]?files)?",
     re.IGNORECASE,
 )
@@ -57,6 +57,32 @@ def read_issues(folder: Path) -> Iterator[Issue]:
         if (issue := _read_mets(path, tree=tree)) is not None:
             yield issue
     yield from _read_rest(tree)
+
+
+def find_documents(folder: Path) -> list[Path]:
+    """Return the PDFs of a folder in natural order, without those that are copies of a scan.
+
+    A copy has the name of a scan of its issue, as derivatives have.
+    """
+    tree, documents = _Tree(root=folder), list[Path]()
+    for path in files.walk(folder):
+        suffix = path.suffix.lower()
+        if suffix in {".pdf", *SUFFIXES} and _is_looked_at(path, root=folder):
+            if suffix == ".pdf":
+                documents.append(path)
+            else:
+                tree.add(path)
+    documents.sort(key=lambda path: sort_key(str(path)))
+    return [
+        path
+        for path in documents
+        if (tree.find_home(path.parent), _stem(path.stem)) not in tree.alike
+    ]
+
+
+def _is_looked_at(path: Path, *, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return not (hidden or files.is_clutter(path.name) or path.is_symlink()) and path.is_file()
 
 
 def sort_key(text: str) -> list[tuple[int, int, str]]:
@@ -98,8 +124,7 @@ class _Tree:
     def scan(cls, root: Path) -> _Tree:
         tree = cls(root=root)
         for path in sorted(files.walk(root), key=lambda path: sort_key(str(path))):
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if not (hidden or files.is_clutter(path.name) or path.is_symlink()) and path.is_file():
+            if _is_looked_at(path, root=root):
                 tree.add(path)
         return tree
 

@@ -237,7 +237,7 @@ class PageReader:
                 f"{page.image} and {page.description} have other proportions: boxes may be shifted."
             )
         if scan.pages > 1:
-            self._remark(f"{page.image} has {scan.pages} pages; only the first is imported.")
+            self._remark(_describe_further(page.image, scan))
         return ReadPage(id=image_id, page=page, scan=scan)
 
     def _find(self, read: ReadPage, *, by_layout: bool) -> ReadPage:
@@ -277,6 +277,10 @@ class PageReader:
             self.remarks.append("… and more of the kind.")
 
 
+def _describe_further(path: Path, scan: Scan) -> str:
+    return f"{path} has {scan.pages} pages; only the first is imported."
+
+
 def _make_stem(page: Page) -> Path:
     assert page.image is not None  # noqa: S101 - for the type checker
     return page.image.with_suffix("")
@@ -294,6 +298,18 @@ def _make_rows(reader: PageReader, *, archive: str) -> Iterator[Row]:
             for row in _rows_of_page(page, issue=issue, archive=archive, reader=reader):
                 number += 1
                 yield dataclasses.replace(row, number=number)
+    for path in folders.find_documents(reader.folder):
+        number += 1
+        yield Row(
+            number=number,
+            image_id=compose(naming.make_id(path, folder=reader.folder, ambiguous=True)),
+            error=errors.InvalidArgument(
+                f"{path} is a PDF among page scans, and not imported. A manifest that names it "
+                "imports its pages, without pictures on them.",
+                field="file",
+                reason="BAD_FILE",
+            ),
+        )
 
 
 def _rows_of_page(
@@ -309,7 +325,10 @@ def _rows_of_page(
     except errors.InvalidArgument as error:
         yield Row(number=0, image_id=read.id, error=error)
         return
-    yield Row(number=0, image_id=read.id, image=record, path=path)
+    # The remarks end after the first few; these are listed, each with its page.
+    scan = read.scan
+    notes = (_describe_further(path, scan),) if scan is not None and scan.pages > 1 else ()
+    yield Row(number=0, image_id=read.id, image=record, path=path, notes=notes)
     for picture in read.pictures:
         image_id = f"{read.id}/{picture.name}"
         try:

@@ -321,3 +321,27 @@ def test_further_pages_of_a_scan_are_not_lost_without_a_word(tmp_path):
     source, rows = read(tmp_path)
     assert len(rows) == 3
     assert source.remarks == [f"{scan} has 3 pages; only the first is imported."]
+    assert [row.notes for row in rows] == [tuple(source.remarks), (), ()]
+
+
+def test_every_scan_with_further_pages_is_listed(tmp_path):
+    """However many there are: the remarks stop after a few."""
+    for number in range(25):
+        scene(3).save(tmp_path / f"{number}.tif", save_all=True, append_images=[scene(4)])
+    source, rows = read(tmp_path, layout=Layout.NEVER)
+    assert len(source.remarks) < 25
+    assert [row.image_id for row in rows if row.notes] == [str(number) for number in range(25)]
+
+
+def test_each_pdf_among_page_scans_is_rejected(tmp_path):
+    SBB.write(tmp_path / "1890")
+    scene(3).save(tmp_path / "1890" / "extra.pdf")
+    scene(3).save(tmp_path / "supplement.PDF")
+    # A copy of a page, as many libraries keep beside it, is no page of its own.
+    (tmp_path / "1890" / "pdf").mkdir()
+    scene(3).save(tmp_path / "1890" / "pdf" / "F_001.pdf")
+    _, rows = read(tmp_path)
+    bad = [row for row in rows if row.error]
+    assert [row.image_id for row in bad] == ["1890/extra.pdf", "supplement.PDF"]
+    assert all("is a PDF among page scans" in row.error.message for row in bad)
+    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
