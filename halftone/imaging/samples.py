@@ -85,8 +85,9 @@ def widen(picture: Image.Image, *, reopen: Callable[[], ImageFile.ImageFile]) ->
     """Return a picture of several 16-bit samples a pixel, with samples of fewer bits scaled.
 
     Args:
-        picture: The decoded picture, of the high bytes.
-        reopen: Opens the file again; it is read a second time if the samples use few bits.
+        picture: The decoded picture, of the high bytes. It is changed in place.
+        reopen: Opens the file again; it is read a second time if the samples use few bits, and
+            takes as much memory again.
     """
     bands = picture.getbands()
     opaque = [band for band in range(len(bands)) if bands[band] != "A"]
@@ -100,26 +101,28 @@ def widen(picture: Image.Image, *, reopen: Callable[[], ImageFile.ImageFile]) ->
         for tile in low_bytes.tile
     ]
     low_bytes.load()
-    strips = list(zip(cut_strips(picture), cut_strips(low_bytes), strict=True))
     most = np.zeros(len(bands), dtype=np.int64)
-    for (_, high), (_, low) in strips:
+    for (_, high), (_, low) in zip(cut_strips(picture), cut_strips(low_bytes), strict=True):
         most = np.maximum(most, _join(high, low).max(axis=(0, 1)))
     white = _find_white(max(int(most[band]) for band in opaque), depth=0)
     tables = [
         _make_table(white if band in opaque else _find_white(int(most[band]), depth=0))
         for band in range(len(bands))
     ]
-    image = Image.new(picture.mode, picture.size)
-    for (top, high), (_, low) in strips:
-        wide = _join(high, low)
-        levels = np.stack([tables[band][wide[..., band]] for band in range(len(bands))], axis=-1)
-        image.paste(Image.frombytes(picture.mode, high.size, levels.tobytes()), (0, top))
-    image.info = picture.info
-    return image
+    # Each strip is a copy, so the picture takes what comes of it.
+    for (top, high), (_, low) in zip(cut_strips(picture), cut_strips(low_bytes), strict=True):
+        levels = _join(high, low)
+        for band, table in enumerate(tables):
+            levels[..., band] = table[levels[..., band]]
+        narrow = levels.astype(np.uint8).tobytes()
+        picture.paste(Image.frombytes(picture.mode, high.size, narrow), (0, top))
+    return picture
 
 
 def _join(high: Image.Image, low: Image.Image) -> NDArray[np.uint16]:
-    joined: NDArray[np.uint16] = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)
+    joined: NDArray[np.uint16] = np.asarray(high).astype(np.uint16)
+    joined <<= 8
+    joined |= np.asarray(low)
     return joined
 
 

@@ -20,6 +20,8 @@ _STRIP_BYTES: Final = 16 << 20
 """What converting strips of a million pixels takes."""
 _WEBP_BYTES: Final = 8
 """Bytes a pixel that the decoder of WebP takes besides those of Pillow."""
+_MENDING_COPIES: Final = 4
+"""Copies of a JPEG's bytes that there are while its end is mended."""
 
 
 class Source:
@@ -45,6 +47,8 @@ class Source:
         self._picture = self._open() if self._parts is None else None
         self._orientation = self._find_orientation()
         self._draft = ("", (0, 0))
+        self._full_mode = "" if self._picture is None else self._picture.mode
+        self._widened_bytes = 0
         self.full_size = turn(self._size, self._orientation)
 
     @property
@@ -127,11 +131,45 @@ class Source:
         each = needs.count_bytes(picture.mode, luminance=luminance, turned=turned)
         if self.kind == "WebP":
             each += _WEBP_BYTES
-        memory = each * width * height + extra
+        full = self.full_size[0] * self.full_size[1]
+        memory = max(each * width * height + extra, self._measure_mending(full))
         if self._max_pixels is not None:
             opening.check_memory(memory, limit=self._max_pixels)
-        full = self.full_size[0] * self.full_size[1]
+        if self._picture is not None and samples.is_wide(self._picture):
+            self._widened_bytes = memory + 4 * (1 + turned) * full + _STRIP_BYTES
+            # Larger ones are read if their samples fill the bits.
+            if self._may_widen():
+                memory = self._widened_bytes
         return needs.Need(full, memory + _STRIP_BYTES)
+
+    def _measure_mending(self, full: int) -> int:
+        """Return the bytes that looking for missing pixels takes; 0 if nobody will."""
+        if self.kind != "JPEG" or not jpeg_ends.lacks_end(self._content):
+            return 0
+        each = 1 if self._full_mode == "L" else 4
+        return each * full + self._extra + _MENDING_COPIES * len(self._content)
+
+    def _may_widen(self) -> bool:
+        most = None if self._max_pixels is None else needs.find_most_bytes(self._max_pixels)
+        return most is None or self._widened_bytes <= most
+
+    def _reopen(self) -> ImageFile.ImageFile:
+        """Open the file once more, for the low bytes of its samples.
+
+        Raises:
+            errors.ImageRejected: There is no memory for them (`TOO_EXPENSIVE`).
+        """
+        if not self._may_widen():
+            raise needs.too_much_memory()
+        picture = self._open()
+        self._prepare(picture)
+        return picture
+
+    def _prepare(self, picture: ImageFile.ImageFile) -> None:
+        if self.kind == "TIFF":
+            # Otherwise Pillow makes it, and applies its limit of pixels for the whole process.
+            size = picture._tile_size  # type: ignore[attr-defined]  # noqa: SLF001 - before it is turned
+            picture.im = Image.core.new(picture.mode, size)  # type: ignore[attr-defined]  # Pillow's way
 
     def decode(self, *, part: Region | None, luminance: bool) -> Image.Image:
         """Return the picture in mode "L" or "RGB", upright, cut to a region.
@@ -177,18 +215,20 @@ class Source:
         assert picture is not None  # noqa: S101 - it is decoded once
         wide = samples.is_wide(picture)
         inverted, depth = conversion.is_white_zero(picture), samples.read_depth(picture)
-        if self.kind == "TIFF":
-            # Otherwise Pillow makes it, and applies its limit of pixels for the whole process.
-            size = picture._tile_size  # type: ignore[attr-defined]  # noqa: SLF001 - before it is turned
-            picture.im = Image.core.new(picture.mode, size)  # type: ignore[attr-defined]  # Pillow's way
+        self._prepare(picture)
+        whole = True
         try:
             picture.load()
         except OSError:
-            if self.kind != "JPEG" or not jpeg_ends.lacks_end(self._content):
+            whole = self.kind != "JPEG" or not jpeg_ends.lacks_end(self._content)
+            if whole:
                 self._picture = picture
                 raise
+        if not whole:
+            # The error, which kept the picture, is gone; the picture goes before the next ones.
+            del picture
             picture = self._mend()
-        loaded = samples.widen(picture, reopen=self._open) if wide else picture
+        loaded = samples.widen(picture, reopen=self._reopen) if wide else picture
         return loaded, inverted, depth
 
     def _mend(self) -> ImageFile.ImageFile:

@@ -23,7 +23,9 @@ from PIL import Image
 from halftone.core import errors
 from halftone.imaging.pool.pool import Pool
 from halftone.imaging.pool.worker import Limits
+from tests.support.pictures.file_cases import deepen
 from tests.support.pictures.file_corpus import make_corpus
+from tests.support.pictures.image_corpus import png
 from tests.support.pictures.pool_tasks import decode_and_measure
 from tests.support.pictures.scenes import scene
 
@@ -107,6 +109,9 @@ def make_pages(megapixels: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
         return write
 
+    def widen() -> np.ndarray:
+        return deepen(np.asarray(draw("RGB")), 12)
+
     yield "JPEG, colours", make("RGB", "JPEG", quality=80)
     yield "JPEG, progressive, grey", make("L", "JPEG", quality=80, progressive=True)
     yield "JPEG, progressive, colours", make("RGB", "JPEG", quality=80, progressive=True)
@@ -117,6 +122,7 @@ def make_pages(megapixels: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "TIFF, grey, LZW", make("L", "TIFF", compression="tiff_lzw")
     yield "TIFF, colours, deflate", make("RGB", "TIFF", compression="tiff_adobe_deflate")
     yield "TIFF, 16 bits, deflate", make("I;16", "TIFF", compression="tiff_adobe_deflate")
+    yield "PNG, dark 16 bits, colours", lambda: png(widen(), depth=16, colour_type=2)
     yield (
         "JPEG 2000, colours, tiles",
         make("RGB", "JPEG2000", tile_size=(1024, 1024), irreversible=True, quality_layers=[20]),

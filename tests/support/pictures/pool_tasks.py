@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from halftone.imaging.needs import Need
 from tests.support.system import peak_kib
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from halftone.imaging.needs import Reserve
@@ -116,3 +118,26 @@ def decode_and_measure(
     size = image.size
     image.thumbnail((300, 300))
     return image, size, peak_kib() * 1024
+
+
+def compare_memory(
+    content: bytes, *, side: int | None, luminance: bool, reserve: Reserve
+) -> tuple[int, int]:
+    """Decode a picture.
+
+    Returns:
+        The bytes that it said it needs, and by how many the peak of this process's memory grew.
+    """
+    said: list[int] = []
+
+    @contextlib.contextmanager
+    def note(need: Need) -> Iterator[None]:
+        said.append(need.memory_bytes)
+        with reserve(need):
+            yield
+
+    before = peak_kib()
+    images.decode(
+        content, max_pixels=read_max_pixels(), target=side, luminance=luminance, reserve=note
+    )
+    return said[0], (peak_kib() - before) * 1024
