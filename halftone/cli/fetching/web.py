@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import email.utils
 import http.client
+import io
 import ipaddress
 import socket
 import ssl
@@ -24,11 +25,12 @@ from halftone.core import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _typeshed import WriteableBuffer
+
 USER_AGENT: Final = f"halftone/{halftone.__version__} (fetches pictures to compare them)"
 _REDIRECTS: Final = 5
 _TRIES: Final = 5
 _TIMEOUT: Final = 30.0
-_DEADLINE: Final = 600.0
 _LONGEST_WAIT: Final = 600.0
 _CHUNK: Final = 256 * 1024
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
@@ -83,6 +85,7 @@ class PoliteClient:
         hosts: Names of hosts, in lower case, with a port where it is not the usual one. A name that
             begins with a dot stands for all hosts below it.
         pause: The seconds between two requests to one host.
+        patience: The most seconds of one request, from the connection to the last byte.
         say: Is told in a sentence when a host wants to be left alone for a while.
         is_allowed: Whether an IP address may be asked.
         sleep: Waits for some seconds.
@@ -90,6 +93,7 @@ class PoliteClient:
 
     hosts: frozenset[str]
     pause: float = 0.5
+    patience: float = 600.0
     say: Callable[[str], None] = lambda _: None
     is_allowed: Callable[[str], bool] = is_public
     sleep: Callable[[float], None] = time.sleep
@@ -161,8 +165,9 @@ class PoliteClient:
         waited = time.monotonic() - self._last.get(host, -self.pause)
         if waited < self.pause:
             self.sleep(self.pause - waited)
-        connection = _Pinned(host, port, address=self._resolve(host, port), secure=secure)
-        deadline = time.monotonic() + _DEADLINE
+        deadline = _Deadline(self.patience)
+        address = self._resolve(host, port)
+        connection = _Pinned(host, port, address=address, secure=secure, deadline=deadline)
         try:
             headers = {"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"}
             connection.request("GET", path, headers=headers)
@@ -176,8 +181,6 @@ class PoliteClient:
                 content += chunk
                 if len(content) > most:
                     raise _refuse(f"{url} has more than the {most:,} bytes that are allowed")
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"more than {_DEADLINE:.0f} seconds")
             if good and 0 < len(content) < length:
                 raise http.client.IncompleteRead(bytes(content), length - len(content))
             return response.status, response.headers, bytes(content)
@@ -216,22 +219,85 @@ class PoliteClient:
         return addresses[0]
 
 
+class _Deadline:
+    """The moment at which a request has to be over, however slowly its host goes on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that the next step may take."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"it took more than {self._seconds:.0f} seconds")
+        return min(_TIMEOUT, left)
+
+
 class _Pinned(http.client.HTTPConnection):
     """A connection to an IP address, for a host whose name it proves by TLS."""
 
-    def __init__(self, host: str, port: int, *, address: str, secure: bool) -> None:
+    def __init__(
+        self, host: str, port: int, *, address: str, secure: bool, deadline: _Deadline
+    ) -> None:
         super().__init__(host, port, timeout=_TIMEOUT)
         self._address = address
         self._secure = secure
+        self._deadline = deadline
         # For the header `Host`.
         self.default_port = 443 if secure else 80
 
     def connect(self) -> None:
         """Connect to the address that was checked, whatever the name leads to by now."""
-        self.sock = socket.create_connection((self._address, self.port), _TIMEOUT)
+        inner = socket.create_connection((self._address, self.port), self._deadline.left())
         if self._secure:
-            context = ssl.create_default_context()
-            self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+            try:
+                inner.settimeout(self._deadline.left())
+                context = ssl.create_default_context()
+                inner = context.wrap_socket(inner, server_hostname=self.host)
+            except BaseException:
+                inner.close()
+                raise
+        self.sock = _Timed(inner, deadline=self._deadline)
+
+
+class _Timed:
+    """What a connection needs of a socket, each step of it within a deadline."""
+
+    def __init__(self, inner: socket.socket, *, deadline: _Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def sendall(self, data: bytes) -> None:
+        self._inner.settimeout(self._deadline.left())
+        self._inner.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._inner, deadline=self._deadline))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket; a host that sends a byte now and then gains no time by it."""
+
+    def __init__(self, inner: socket.socket, *, deadline: _Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+        # Keeps the socket open for as long as it is read.
+        self._file = inner.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._inner.settimeout(self._deadline.left())
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _check_status(status: int, *, url: str) -> None:

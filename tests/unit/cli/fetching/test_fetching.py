@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -201,6 +203,38 @@ def test_headers_that_are_no_numbers_are_passed_over(library, number):
     assert get(client, url) == PICTURE
     assert max(slept) <= 1
     assert read_number(number) is None
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_host_that_drips_gains_no_time(start):
+    stopped = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def drip(connection):
+        rest = b"HTTP/1.1 200 OK\r\nA: " + b"x" * 150 + b"\r\n\r\n"
+        with connection, contextlib.suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(start)
+            for byte in rest[len(start.rstrip()) :]:
+                connection.sendall(bytes([byte]))
+                if stopped.wait(0.02):
+                    return
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=[server.accept()[0]], daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    host = f"localhost:{server.getsockname()[1]}"
+    client, slept = make_client(host, patience=0.3)
+    try:
+        with pytest.raises(errors.Unavailable, match=r"cannot be reached: .*(seconds|timed out)"):
+            get(client, f"http://{host}/a.jpg")
+    finally:
+        stopped.set()
+        server.close()
+    assert [seconds for seconds in slept if seconds >= 1] == [1, 2, 4, 8]
 
 
 def test_what_is_not_there_is_not_asked_for_again(library):
