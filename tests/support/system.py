@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MEMORY = Path("/dev/shm")  # noqa: S108 - whoever writes there makes a folder of its own
 _ROOM = 4 * 1024**3  # bytes; all workers of a run together take about a quarter of it
+
+
+@contextlib.contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """Programs that are started in the block hear Ctrl-C.
+
+    Tests that run in the background of a shell ignore it, and what they start would, too. A
+    function for `subprocess` to call after its fork would call gRPC's own, which may abort.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def is_alive(pid: int) -> bool:

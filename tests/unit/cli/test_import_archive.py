@@ -19,6 +19,7 @@ from tests.support.client.fake_search import FakeSearch, fails
 from tests.support.held_port import hold_port
 from tests.support.pictures.image_corpus import grey, pages
 from tests.support.pictures.pdf_writer import fill, write_pdf
+from tests.support.system import hearing_interrupts
 
 NAME = "archives/a/images/one"
 
@@ -350,19 +351,18 @@ def test_ctrl_c_says_how_to_go_on(fake, tmp_path):
     fake.delay_acks = 0.02
     rows = [f"{number},x.png,J," for number in range(2000)]
     folder = make_archive(tmp_path / "press", rows)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "halftone.cli", "import", str(folder)),
-            *("--server", fake.address),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        # Its own modules are found from another folder, too.
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        # A test run in the background of a shell ignores Ctrl-C, and what it starts would, too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no locks
-    )
+    with hearing_interrupts():
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "halftone.cli", "import", str(folder)),
+                *("--server", fake.address),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            # Its own modules are found from another folder, too.
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        )
     with process:
         while len(fake.records) < 20:
             assert process.poll() is None

@@ -18,6 +18,7 @@ from halftone.cli import output
 from halftone.cli.app import main
 from halftone.cli.terminal import streams
 from tests.support.client.fake_search import sleeps
+from tests.support.system import hearing_interrupts
 
 NAME = "archives/a/images/one"
 RUSSIAN = "archives/a/images/1914/я"
@@ -93,15 +94,14 @@ def test_ctrl_c_ends_a_command_quietly(fake):
         sleeps(3)()
 
     fake.faults["ListImages"].append(hold)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "halftone.cli", "list", "--server", fake.address],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        # A test run in the background of a shell ignores Ctrl-C, and what it starts would, too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no locks
-    )
+    with hearing_interrupts():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "halftone.cli", "list", "--server", fake.address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        )
     with process:
         assert arrived.wait(100)
         process.send_signal(signal.SIGINT)
