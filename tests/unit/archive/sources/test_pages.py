@@ -327,7 +327,9 @@ def test_further_pages_of_a_scan_are_not_lost_without_a_word(tmp_path):
 def test_every_scan_with_further_pages_is_listed(tmp_path):
     """However many there are: the remarks stop after a few."""
     for number in range(25):
-        scene(3).save(tmp_path / f"{number}.tif", save_all=True, append_images=[scene(4)])
+        # Copies: Pillow keeps with a picture how it was saved last, by whatever test.
+        first, second = scene(3).copy(), scene(4).copy()
+        first.save(tmp_path / f"{number}.tif", save_all=True, append_images=[second])
     source, rows = read(tmp_path, layout=Layout.NEVER)
     assert len(source.remarks) < 25
     assert [row.image_id for row in rows if row.notes] == [str(number) for number in range(25)]
